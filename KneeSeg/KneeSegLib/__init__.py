@@ -1,0 +1,1 @@
+"""Knee anatomy and measurement: what only the knee needs, over MRISegSuiteLib."""

@@ -1,0 +1,7 @@
+"""Jobs: a description (job.json) goes in, a folder with result.json comes out, a process of its own does the work."""
+
+from .context import JobContext
+from .description import Job
+from .result import Measurement, Result
+
+__all__ = ["Job", "JobContext", "Measurement", "Result"]

@@ -1,0 +1,191 @@
+"""The logic of the KneeSeg module: from a volume node to segmentation, surfaces, table and chart in the scene.
+
+Everything here works in Slicer and in plain Python with slicer-core; nothing here opens a dialog or needs Qt.
+A run is a job in a process of its own (see :mod:`MRISegSuiteLib.jobs`): the scene is read before it starts and written
+after it ended, never in between, so a failed or cancelled run leaves the scene as it was.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import slicer
+
+from MRISegSuiteLib.errors import BadArguments, BadInput
+from MRISegSuiteLib.jobs import Job, JobProcess, JobState
+from MRISegSuiteLib.scene.exporting import write_segmentation_for_job, write_volume_for_job
+
+from . import scene as knee_scene
+from .structures import INPUT_NAMES
+
+_POLL_EVERY_S = 0.1
+
+
+@dataclass
+class _Run:
+    """A job under way: its process and the nodes it was made from."""
+
+    process: JobProcess
+    folder: Path
+    volumeNode: object
+    segmentationNode: object
+    update: bool
+
+
+class KneeLogic:
+    """Segment, measure, measure again; blocking for scripts, or start / poll / finish for a panel.
+
+    >>> nodes = KneeSegLogic().process(volumeNode)                      # segment and measure
+    >>> nodes = KneeSegLogic().process(volumeNode, segmentationNode=s)  # measure an existing segmentation
+    >>> nodes = KneeSegLogic().measureAgain(nodes.segmentation)         # after an edit
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._run: _Run | None = None
+        self._temporaryFolder: tempfile.TemporaryDirectory | None = None
+        self._runCount = 0
+
+    # -- what scripts and the console call -------------------------------------------------------------------------
+
+    def process(self, volumeNode=None, modelId: str = "", side: str = "auto", device: str = "auto",
+                segmentationNode=None, waitForCompletion: bool = True, jobFolder=None, progress=None,
+                environment=None):
+        """Segment ``volumeNode`` and measure it, or measure ``segmentationNode`` where one is given.
+
+        Args:
+            volumeNode: the knee MRI (vtkMRMLScalarVolumeNode). May be None when a segmentation is given.
+            modelId: id of the model; empty for the embedded one.
+            side: "auto" (from the anatomy), "left" or "right".
+            device: "auto", "cpu" or "cuda".
+            segmentationNode: measure this vtkMRMLSegmentationNode instead of running a model. It is not changed.
+            waitForCompletion: True returns the nodes; False returns None at once: go on with :meth:`poll` and, when
+                its status is no longer "running", :meth:`finish`.
+            jobFolder: folder that keeps the files of the run; a temporary one by default.
+            progress: called with each JobState while waiting.
+            environment: environment variables for the worker process.
+
+        Returns:
+            :class:`KneeSegLib.scene.KneeNodes`, or None.
+
+        Raises:
+            SuiteError: of the kind that names what is wrong (see MRISegSuiteLib.errors); the scene is unchanged.
+        """
+        self._start(volumeNode, segmentationNode, modelId, side, device, jobFolder, environment, update=False)
+        return self._wait(progress) if waitForCompletion else None
+
+    def measureAgain(self, segmentationNode, side: str = "auto", waitForCompletion: bool = True, jobFolder=None,
+                     progress=None, environment=None):
+        """Measure a segmentation again after a person edited it, and bring its numbers up to date.
+
+        The segmentation is not changed. The table, surfaces and chart that belong to it are updated in place, so that
+        no number stays beside a segmentation that it does not describe; colors and visibility that the user chose
+        stay. One that a person edited (or removed) since is left alone, and a new one made beside it.
+
+        Arguments, returns and raises: see :meth:`process`.
+        """
+        if segmentationNode is None:
+            raise BadArguments("There is no segmentation to measure.", "Choose a segmentation.")
+        volumeNode = knee_scene.volume_of(segmentationNode)
+        self._start(volumeNode, segmentationNode, "", side, "auto", jobFolder, environment, update=True)
+        return self._wait(progress) if waitForCompletion else None
+
+    def loadJob(self, jobFolder, volumeNode=None):
+        """Load the results of a finished job folder (from the command line, a cluster …) into the scene.
+
+        ``volumeNode`` is the volume it was computed from; without it the results stand alone, in world coordinates.
+        """
+        return knee_scene.add_results(slicer.mrmlScene, jobFolder, volumeNode)
+
+    # -- what a panel calls ----------------------------------------------------------------------------------------
+
+    @property
+    def isRunning(self) -> bool:
+        """True from the start of a run until :meth:`finish` or :meth:`cancel`."""
+        return self._run is not None
+
+    @property
+    def jobFolder(self) -> Path | None:
+        """Folder of the current run (log.txt, progress.json …), None when there is none."""
+        return self._run.folder if self._run else None
+
+    def poll(self) -> JobState:
+        """Where the run stands. Cheap (one small file); never touches the scene."""
+        return self._current().process.poll()
+
+    def cancel(self) -> None:
+        """End the run with its whole process tree; the scene stays as it is. Does nothing when nothing runs."""
+        if self._run is not None:
+            run, self._run = self._run, None
+            run.process.cancel()
+
+    def finish(self):
+        """Load the results of a run that is done; returns :class:`KneeSegLib.scene.KneeNodes`.
+
+        Raises:
+            SuiteError: the run failed or was cancelled (its own error), or it is still running (BadArguments).
+        """
+        run = self._current()
+        state = run.process.poll()
+        if state.status == "running":
+            raise BadArguments("The run has not finished yet.", "Wait for it, or cancel it.")
+        self._run = None
+        run.process.result()  # raises the error of a failed or cancelled run
+        if run.update:
+            return knee_scene.update_results(slicer.mrmlScene, run.folder, run.volumeNode, run.segmentationNode)
+        return knee_scene.add_results(slicer.mrmlScene, run.folder, run.volumeNode, run.segmentationNode)
+
+    # -- how -------------------------------------------------------------------------------------------------------
+
+    def _start(self, volumeNode, segmentationNode, modelId, side, device, jobFolder, environment, update):
+        if self._run is not None:
+            raise BadArguments("A run is under way already.", "Wait for it, or cancel it.")
+        if volumeNode is None and segmentationNode is None:
+            raise BadArguments("There is no volume to segment.", "Choose a volume, or a segmentation to measure.")
+        folder = self._newFolder(jobFolder)
+        inputs, parameters = {}, {"side": side, "device": device}
+        if volumeNode is not None:
+            inputs["image"] = str(write_volume_for_job(volumeNode, folder / "input"))
+        if segmentationNode is not None:
+            path, labels = write_segmentation_for_job(segmentationNode, volumeNode, INPUT_NAMES, folder / "input")
+            inputs["segmentation"], parameters["labels"] = str(path), labels
+        model = {"id": modelId} if modelId and segmentationNode is None else None
+        Job("knee", inputs, parameters, model).write(folder)
+        process = JobProcess(folder, environment=environment)
+        process.start()
+        self._run = _Run(process, folder, volumeNode, segmentationNode, update)
+
+    def _wait(self, progress):
+        try:
+            while (state := self.poll()).status == "running":
+                if progress is not None:
+                    progress(state)
+                time.sleep(_POLL_EVERY_S)
+        except BaseException:  # Ctrl+C, or an error in the caller's progress function: leave no process behind
+            self.cancel()
+            raise
+        return self.finish()
+
+    def _current(self) -> _Run:
+        if self._run is None:
+            raise BadArguments("Nothing is running.", "Start a run first.")
+        return self._run
+
+    def _newFolder(self, jobFolder) -> Path:
+        if jobFolder is not None:
+            folder = Path(jobFolder)
+            if folder.exists() and any(folder.iterdir()):
+                raise BadInput(f"The job folder {folder} is not empty.", "Choose a new or an empty folder.")
+        else:
+            if self._temporaryFolder is None:
+                app = getattr(slicer, "app", None)
+                parent = app.temporaryPath if app is not None else None
+                self._temporaryFolder = tempfile.TemporaryDirectory(
+                    prefix="KneeSeg-", dir=parent, ignore_cleanup_errors=True)
+            self._runCount += 1
+            folder = Path(self._temporaryFolder.name) / f"run-{self._runCount}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder

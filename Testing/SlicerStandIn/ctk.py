@@ -1,0 +1,4 @@
+"""``import ctk`` as in 3D Slicer: the few CTK widgets that the panels use."""
+
+from slicer_stand_in.ctk_widgets import (ctkCheckBox, ctkCollapsibleButton, ctkComboBox, ctkDirectoryButton,  # noqa: F401
+                                         ctkPathLineEdit)

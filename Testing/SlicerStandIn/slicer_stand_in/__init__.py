@@ -1,0 +1,103 @@
+"""A stand-in for 3D Slicer's application: its Qt layer on PySide6, over the real MRML of the wheel ``slicer-core``.
+
+``install()`` completes the ``slicer`` package of slicer-core with what only the application has, so that unmodified
+Slicer module files can be loaded with ``load_modules``, clicked and looked at without Slicer. See README.md.
+"""
+
+import importlib
+import os
+import sys
+import types
+from pathlib import Path
+
+_FOLDER = Path(__file__).resolve().parents[1]
+_FROM_SOURCES = ("slicer.i18n", "slicer.ScriptedLoadableModule", "slicer.parameterNodeWrapper")
+
+
+def install(platform="offscreen"):
+    """Make ``qt``, ``ctk`` and the missing parts of ``slicer`` importable; returns ``slicer``. Once per process.
+
+    With the environment variable SLICER_SOURCES naming a source tree of Slicer, its own ``i18n``,
+    ``ScriptedLoadableModule`` and ``parameterNodeWrapper`` are used instead of those written here.
+    """
+    import slicer
+
+    if hasattr(slicer, "app"):
+        return slicer
+    os.environ.setdefault("QT_QPA_PLATFORM", platform)
+    sys.path.insert(0, str(_FOLDER))
+    import qt  # noqa: F401  (patches PySide6 before any object exists)
+
+    from slicer_stand_in import application, ctk_widgets, mrml_widgets
+
+    for name in ("qMRMLWidget", "qMRMLNodeComboBox", "qMRMLTableView"):
+        setattr(slicer, name, getattr(mrml_widgets, name))
+    slicer.qSlicerScriptedLoadableModuleWidget = application.ModuleWidget
+    slicer.qSlicerScriptedLoadableModule = application.ScriptedModule
+    ctk = importlib.import_module("ctk")
+    for name in ("ctkCheckBox", "ctkComboBox"):
+        setattr(ctk, name, getattr(ctk_widgets, name))
+    slicer.modules = application.Modules()
+    slicer.app = application.Application()
+    slicer.app.translate = application.translated
+    import slicer.util
+
+    new_scene()
+    if os.environ.get("SLICER_SOURCES"):
+        _use_sources(slicer, Path(os.environ["SLICER_SOURCES"]) / "Base" / "Python" / "slicer")
+    else:
+        from slicer_stand_in import i18n, parameter_nodes, scripted_module
+
+        for name, module in zip(_FROM_SOURCES, (i18n, scripted_module, parameter_nodes), strict=True):
+            sys.modules[name] = module
+            setattr(slicer, name.split(".")[1], module)
+    return slicer
+
+
+def new_scene():
+    """An empty scene in ``slicer.mrmlScene``, with new logics; the panels are told."""
+    import slicer
+
+    from slicer_stand_in import application
+
+    scene, logic, logics = application.make_scene()
+    for name, module_logic in logics.items():
+        setattr(slicer.modules, name, application.CoreModule(module_logic))
+    slicer.app.setScene(scene, logic)
+    return scene
+
+
+def load_modules(*paths):
+    """Load module files as the application does (``--additional-module-paths``); returns the module objects."""
+    import slicer
+
+    from slicer_stand_in.application import ScriptedModule
+
+    loaded = []
+    for path in paths:
+        module = ScriptedModule(path)
+        setattr(slicer.modules, module.name.lower(), module)
+        slicer.app.moduleManager().modules[module.name] = module
+        module.load()
+        loaded.append(module)
+    slicer.app.startupCompleted.emit()
+    return loaded
+
+
+def _use_sources(slicer, folder):
+    """Slicer's own Python files, from a source tree, in place of ours."""
+    import ctk
+    import qt
+
+    # Classes that those files name but our panels do not use.
+    for module, names in ((ctk, ("ctkCheckablePushButton", "ctkRangeWidget", "ctkDoubleRangeSlider", "ctkSliderWidget",
+                                 "ctkColorPickerButton", "ctkDoubleSpinBox")),
+                          (slicer, ("qMRMLRangeWidget", "qMRMLSliderWidget", "qMRMLSpinBox"))):
+        for name in names:
+            if not hasattr(module, name):
+                setattr(module, name, type(name, (qt.QWidget,), {}))
+    package = types.ModuleType("slicer_sources")
+    package.__path__ = [str(folder)]
+    slicer.__path__ = [*slicer.__path__, str(folder)]
+    for name in _FROM_SOURCES:
+        setattr(slicer, name.split(".")[1], importlib.import_module(name))

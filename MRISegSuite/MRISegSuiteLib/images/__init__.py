@@ -1,0 +1,1 @@
+"""Images: reading and checking them, their orientation, and segmentation files."""

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import slicer
 import vtk
 
-# Name in slicer.modules and at the application logic -> class of the module's logic. Only those that the scene package,
-# the panels and rendering use. Order matters: Colors first, the others look for its default color nodes.
+# Name at the application logic (lower case in slicer.modules) -> class of the logic. Only those that the scene
+# package, the panels and rendering use. Order matters: Colors first, the others look for its default color nodes.
 _MODULE_LOGICS = {
     "Colors": "vtkSlicerColorLogic",
     "Volumes": "vtkSlicerVolumesLogic",
@@ -45,7 +45,7 @@ class HeadlessSlicer:
         self.application_logic = slicer.vtkSlicerApplicationLogic()
         self.application_logic.SetTemporaryPath(self._share.name)
         self.application_logic.SetHomeDirectory(self._share.name)
-        self.application_logic.SetShareDirectory(self._share.name)
+        self.application_logic.SetShareDirectory(".")
         # The application fills these with its views; without them AddDefaultNodes and rendering code meet None.
         self.application_logic.SetSliceLogics(vtk.vtkCollection())
         self.application_logic.SetViewLogics(vtk.vtkCollection())
@@ -74,6 +74,7 @@ class HeadlessSlicer:
 
     def _give_a_cache_folder(self):
         """Opening a .mrb file unpacks it into the cache folder of the scene's data manager."""
+        (Path(self._share.name) / ".slicer-cache").touch()  # says that the folder is Slicer's own to clean
         cache = slicer.vtkCacheManager()
         cache.SetRemoteCacheDirectory(self._share.name)
         cache.SetMRMLScene(self.scene)

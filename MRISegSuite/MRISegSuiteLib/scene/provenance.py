@@ -1,0 +1,83 @@
+"""Where a node came from, written on the node itself; and whether someone has edited it since."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
+
+from .. import __version__
+
+JOB, MODEL, MODEL_HASH, VERSION = (f"MRISegSuite.{name}" for name in ("Job", "Model", "ModelHash", "Version"))
+_DIGEST = "MRISegSuite.Digest"
+
+
+def provenance_of(result) -> dict[str, str]:
+    """The provenance attributes of all nodes that are made from a ``jobs.Result``.
+
+    ``MRISegSuite.Job`` is JSON: task, parameters, and the hashes of the inputs. No paths: they say nothing on another
+    machine, and a folder may be named after a patient.
+    """
+    model = result.model or {}
+    job = {
+        "task": result.task,
+        "parameters": result.parameters,
+        "inputs": [{key: item[key] for key in ("role", "sha256") if key in item} for item in result.inputs],
+    }
+    attributes = {
+        JOB: json.dumps(job, sort_keys=True),
+        MODEL: " ".join(str(model[key]) for key in ("id", "version") if model.get(key)),
+        MODEL_HASH: model.get("sha256") or "",
+        VERSION: (result.software or {}).get("MRISegSuite") or __version__,
+    }
+    return {name: str(value) for name, value in attributes.items() if value}
+
+
+def mark(node, attributes: dict[str, str]) -> None:
+    """Write provenance attributes on a node; those that do not apply any more are removed."""
+    for name in (JOB, MODEL, MODEL_HASH, VERSION):
+        if name in attributes:
+            node.SetAttribute(name, attributes[name])
+        else:
+            node.RemoveAttribute(name)
+
+
+def seal(node) -> None:
+    """Remember the content of a table or model node as we wrote it (see :func:`was_edited`)."""
+    node.SetAttribute(_DIGEST, _digest(node))
+
+
+def was_edited(node) -> bool:
+    """True if someone changed the cells or the mesh of a node since :func:`seal`, or it was never sealed."""
+    return node.GetAttribute(_DIGEST) != _digest(node)
+
+
+def _digest(node) -> str:
+    digest = hashlib.sha256()
+    if node.IsA("vtkMRMLTableNode"):
+        table = node.GetTable()
+        for index in range(table.GetNumberOfColumns()):
+            column = table.GetColumn(index)
+            cells = [_cell(column, row) for row in range(table.GetNumberOfRows())]
+            digest.update(json.dumps([column.GetName(), cells]).encode())
+    else:
+        mesh = node.GetPolyData()
+        if mesh is not None and mesh.GetPoints() is not None:
+            digest.update(_bytes(mesh.GetPoints().GetData()))
+            digest.update(_bytes(mesh.GetPolys().GetConnectivityArray()))
+    return digest.hexdigest()[:32]
+
+
+def _bytes(array) -> bytes:
+    # As numbers that survive a file: float32 and int64 whatever the array in memory.
+    values = vtk_to_numpy(array)
+    return values.astype("<f4" if values.dtype.kind == "f" else "<i8").tobytes()
+
+
+def _cell(column, row: int) -> str:
+    value = column.GetVariantValue(row)
+    if isinstance(column, vtk.vtkDataArray):
+        return f"{value.ToDouble():.6g}"
+    return value.ToString()

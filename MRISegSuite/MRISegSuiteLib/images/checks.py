@@ -26,26 +26,35 @@ def check_knee_volume(volume: Volume, path="the image") -> list[str]:
     """
     image = volume.image
     if image.GetDimension() != 3 or min(image.GetSize()) < 2:
-        raise WrongContent(f"{path} is not a 3D volume ({' x '.join(map(str, image.GetSize()))}).", "Give the whole series.")
+        raise WrongContent(
+            f"{path} is not a 3D volume ({' x '.join(map(str, image.GetSize()))}).", "Give the whole series."
+        )
     _check_spacing(image, path)
     warnings = _check_field_of_view(image, path)
     array = sitk.GetArrayViewFromImage(image)
     if array.dtype.kind == "f":
         bad = int(array.size - np.count_nonzero(np.isfinite(array)))
         if bad:
-            raise WrongContent(f"{path} holds {bad} voxels that are not numbers (NaN or infinite), "
-                               f"{100 * bad / array.size:.3g} % of the volume.", "Export the scan again, or replace them.")
+            raise WrongContent(
+                f"{path} holds {bad} voxels that are not numbers (NaN or infinite), "
+                f"{100 * bad / array.size:.3g} % of the volume.",
+                "Export the scan again, or replace them.",
+            )
     low, high = float(array.min()), float(array.max())
     if low == high:
         raise WrongContent(f"{path} is constant: every voxel is {low:g}.", "Give the scan itself; this file is empty.")
     values = np.unique(array)
     if len(values) <= 16:
-        raise WrongContent(f"{path} holds only {len(values)} different values: a label map or mask, not a scan.",
-                           "Give it as the segmentation (--segmentation FILE), or give the scan.")
+        raise WrongContent(
+            f"{path} holds only {len(values)} different values: a label map or mask, not a scan.",
+            "Give it as the segmentation (--segmentation FILE), or give the scan.",
+        )
     slice_distance = max(image.GetSpacing())
     if slice_distance > 2.0:
-        warnings.append(f"{path}: slices lie {slice_distance:.3g} mm apart; cartilage of 2 mm falls between slices and its "
-                        "thickness there is interpolated.")
+        warnings.append(
+            f"{path}: slices lie {slice_distance:.3g} mm apart; cartilage of 2 mm falls between slices and its "
+            "thickness there is interpolated."
+        )
     if volume.info.get("modality") not in (None, "MR"):
         warnings.append(f"{path} is {volume.info['modality']}, not MR: the model has not been made for it.")
     return warnings
@@ -54,16 +63,21 @@ def check_knee_volume(volume: Volume, path="the image") -> list[str]:
 def _check_spacing(image: sitk.Image, path) -> None:
     spacing = np.array(image.GetSpacing())
     if not np.isfinite(spacing).all() or spacing.min() < SPACING_LIMITS_MM[0] or spacing.max() > SPACING_LIMITS_MM[1]:
-        raise WrongContent(f"{path} has {spacing_sentence(image)}: no MR scan has such voxels.",
-                           "Its unit may be wrong (meters, micrometers): correct the header or export it again.")
+        raise WrongContent(
+            f"{path} has {spacing_sentence(image)}: no MR scan has such voxels.",
+            "Its unit may be wrong (meters, micrometers): correct the header or export it again.",
+        )
 
 
 def _check_field_of_view(image: sitk.Image, path) -> list[str]:
-    sides = sorted(size * spacing for size, spacing in zip(image.GetSize(), image.GetSpacing()))
-    text = " x ".join(f"{size * spacing:.0f}" for size, spacing in zip(image.GetSize(), image.GetSpacing())) + " mm"
+    lengths = [size * spacing for size, spacing in zip(image.GetSize(), image.GetSpacing(), strict=True)]
+    sides = sorted(lengths)
+    text = " x ".join(f"{length:.0f}" for length in lengths) + " mm"
     if sides[0] < SMALLEST_FIELD_MM[0] or sides[1] < SMALLEST_FIELD_MM[1]:
-        raise WrongContent(f"{path} covers {text} only: a knee joint does not fit in.",
-                           "Give the scan of the whole joint; or check its voxel spacing.")
+        raise WrongContent(
+            f"{path} covers {text} only: a knee joint does not fit in.",
+            "Give the scan of the whole joint; or check its voxel spacing.",
+        )
     if sides[0] > LARGEST_SHORT_SIDE_MM:
         return [f"{path} covers {text}, more than a knee scan does: is it a knee?"]
     return []

@@ -1,7 +1,7 @@
 """DICOM folders: which scans are in there, and one of them as volumes, echo by echo.
 
-Slices are ordered by their position along the normal of the image plane, never by file name or instance number. Images of
-one position are told apart by echo time and echo number. Pixels are decoded by SimpleITK (GDCM), headers by pydicom.
+Slices are ordered by their position along the normal of the image plane, never by file name or instance number. Images
+of one position are told apart by echo time and echo number. Pixels are decoded by SimpleITK (GDCM).
 """
 
 from __future__ import annotations
@@ -27,11 +27,37 @@ MINIMUM_SLICES = 8
 _SPACING_TOLERANCE_MM = 0.05
 
 _HEADER_TAGS = [
-    "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "FrameOfReferenceUID", "Modality", "ImageType",
-    "Manufacturer", "ScanningSequence", "SequenceName", "PulseSequenceName", "SequenceVariant", "MRAcquisitionType",
-    "RepetitionTime", "EchoTime", "EchoNumbers", "FlipAngle", "MagneticFieldStrength", "Laterality", "ImageLaterality",
-    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "Rows", "Columns",
-    "SamplesPerPixel", "NumberOfFrames", "SeriesDescription", (0x0019, 0x0010), (0x0019, 0x109C),
+    "SOPClassUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "SeriesNumber",
+    "FrameOfReferenceUID",
+    "Modality",
+    "ImageType",
+    "Manufacturer",
+    "ScanningSequence",
+    "SequenceName",
+    "PulseSequenceName",
+    "SequenceVariant",
+    "MRAcquisitionType",
+    "RepetitionTime",
+    "EchoTime",
+    "EchoNumbers",
+    "FlipAngle",
+    "MagneticFieldStrength",
+    "Laterality",
+    "ImageLaterality",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "SliceThickness",
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "NumberOfFrames",
+    "SeriesDescription",
+    (0x0019, 0x0010),
+    (0x0019, 0x109C),
 ]
 
 
@@ -80,15 +106,17 @@ class _Scan:
     def sentence(self, root: Path) -> str:
         """What a person recognizes the scan by. No description: such texts may name a person."""
         echo_times = ", ".join(f"{te:g}" for te in self.echo_times)
-        return (f"series {self.header.get('SeriesNumber', '?')}: {len(self.echoes[0])} slices of "
-                f"{self.header.Columns} x {self.header.Rows}, {len(self.echoes)} echo(es), TE {echo_times} ms, "
-                f"sequence {_sequence(self.header) or 'unknown'}, e.g. {os.path.relpath(self.first.file, root)}")
+        return (
+            f"series {self.header.get('SeriesNumber', '?')}: {len(self.echoes[0])} slices of "
+            f"{self.header.Columns} x {self.header.Rows}, {len(self.echoes)} echo(es), TE {echo_times} ms, "
+            f"sequence {_sequence(self.header) or 'unknown'}, e.g. {os.path.relpath(self.first.file, root)}"
+        )
 
 
 def read_dicom(path) -> Volume:
     """Read the scan in a DICOM folder (or the scan that a given DICOM file belongs to); see ``reading.read_volume``.
 
-    Of several scans the only one with at least :data:`MINIMUM_SLICES` slices is taken; the others are named in a warning.
+    Of several scans the only one with at least :data:`MINIMUM_SLICES` slices is taken; a warning names the others.
 
     Raises:
         UnreadableImage, WrongContent, BadArguments
@@ -99,15 +127,21 @@ def read_dicom(path) -> Volume:
     scans = _scans_of(slices)
     scan, others = _chosen(scans, path)
     if others:
-        notes.append(f"{folder} holds {len(scans)} scans; used was {scan.sentence(folder)}. Not used: "
-                     + "; ".join(other.sentence(folder) for other in others) + ".")
+        notes.append(
+            f"{folder} holds {len(scans)} scans; used was {scan.sentence(folder)}. Not used: "
+            + "; ".join(other.sentence(folder) for other in others)
+            + "."
+        )
     return _volume_of(scan, folder, notes)
 
 
 def _read_headers(folder: Path, required: Path | None) -> tuple[list[_Slice], list[str]]:
     slices, broken, other, multi_frame = [], [], [], []
-    candidates = sorted(p for p in folder.rglob("*") if p.is_file()) if required is None else sorted(
-        p for p in folder.iterdir() if p.is_file())
+    candidates = (
+        sorted(p for p in folder.rglob("*") if p.is_file())
+        if required is None
+        else sorted(p for p in folder.iterdir() if p.is_file())
+    )
     for file in candidates:
         if file.name.startswith(".") or file.name.upper() == "DICOMDIR":
             continue
@@ -122,7 +156,9 @@ def _read_headers(folder: Path, required: Path | None) -> tuple[list[_Slice], li
             broken.append(file)
             notable = f"{type(exception).__name__}: {exception}"
             if file == required:
-                raise UnreadableImage(f"{file} cannot be read as DICOM ({notable}).", "Export it again.") from exception
+                raise UnreadableImage(
+                    f"{file} cannot be read as DICOM ({notable}).", "Export it again."
+                ) from exception
             continue
         if int(_number(header, "NumberOfFrames") or 1) > 1:
             multi_frame.append(file)
@@ -133,19 +169,27 @@ def _read_headers(folder: Path, required: Path | None) -> tuple[list[_Slice], li
     if required is not None:
         wanted = [s for s in slices if s.file == required]
         if not wanted:
-            raise UnreadableImage(f"{required} is neither an image file nor a DICOM slice with a position.",
-                                  "Give NIfTI, NRRD, MetaImage, a DICOM folder, or one slice of a DICOM series.")
+            raise UnreadableImage(
+                f"{required} is neither an image file nor a DICOM slice with a position.",
+                "Give NIfTI, NRRD, MetaImage, a DICOM folder, or one slice of a DICOM series.",
+            )
     if not slices and multi_frame:
-        raise UnreadableImage(f"{folder} holds enhanced multi-frame DICOM ({multi_frame[0].name}), which is not read.",
-                              "Convert it to NIfTI (dcm2niix), or load it in Slicer and save the volume as NRRD.")
+        raise UnreadableImage(
+            f"{folder} holds enhanced multi-frame DICOM ({multi_frame[0].name}), which is not read.",
+            "Convert it to NIfTI (dcm2niix), or load it in Slicer and save the volume as NRRD.",
+        )
     if not slices:
         found = f"{len(broken)} damaged DICOM file(s)" if broken else "no DICOM image with a position"
-        raise UnreadableImage(f"{folder} holds {found} among {len(broken) + len(other)} file(s).",
-                              "Give the folder that holds the slices of the MR series.")
+        raise UnreadableImage(
+            f"{folder} holds {found} among {len(broken) + len(other)} file(s).",
+            "Give the folder that holds the slices of the MR series.",
+        )
     notes = []
     if broken:
-        raise UnreadableImage(f"{folder}: {len(broken)} file(s) are damaged DICOM, e.g. {broken[0].name}.",
-                              "Export the series again, or take the damaged files out of the folder.")
+        raise UnreadableImage(
+            f"{folder}: {len(broken)} file(s) are damaged DICOM, e.g. {broken[0].name}.",
+            "Export the series again, or take the damaged files out of the folder.",
+        )
     if multi_frame:
         notes.append(f"{folder}: {len(multi_frame)} enhanced multi-frame DICOM file(s) were not read.")
     return slices, notes
@@ -159,8 +203,10 @@ def _looks_like_dicom(file: Path) -> bool:
 
 
 def _is_image_slice(header: pydicom.Dataset) -> bool:
-    return all(header.get(name) is not None for name in ("Rows", "Columns", "PixelSpacing", "ImagePositionPatient",
-                                                         "ImageOrientationPatient"))
+    return all(
+        header.get(name) is not None
+        for name in ("Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
+    )
 
 
 def _slice_of(file: Path, header: pydicom.Dataset) -> _Slice:
@@ -169,19 +215,32 @@ def _slice_of(file: Path, header: pydicom.Dataset) -> _Slice:
     length_row, length_column = np.linalg.norm(row), np.linalg.norm(column)
     if not (length_row > 0.5 and length_column > 0.5 and abs(row @ column) < 0.01):
         raise UnreadableImage(f"{file} records an impossible orientation ({orientation}).", "Export the series again.")
-    return _Slice(file, header, tuple(float(v) for v in header.ImagePositionPatient), tuple(row / length_row),
-                  tuple(column / length_column))
+    return _Slice(
+        file,
+        header,
+        tuple(float(v) for v in header.ImagePositionPatient),
+        tuple(row / length_row),
+        tuple(column / length_column),
+    )
 
 
 def _scans_of(slices: list[_Slice]) -> list[_Scan]:
-    """Group slices into scans: a series, one stack of it; echoes that scanners store as series of their own are joined."""
+    """Group slices into scans: one stack of a series each; echoes stored as series of their own are joined."""
     stacks = defaultdict(list)
     for s in slices:
         if "P" in _image_type(s) or "PHASE" in _image_type(s):
             continue  # phase images lie on the same positions as the magnitude
         h = s.header
-        stacks[(str(h.get("StudyInstanceUID")), str(h.get("SeriesInstanceUID")), h.Rows, h.Columns,
-                tuple(round(float(v), 4) for v in h.PixelSpacing), tuple(np.round(s.row + s.column, 3)))].append(s)
+        stacks[
+            (
+                str(h.get("StudyInstanceUID")),
+                str(h.get("SeriesInstanceUID")),
+                h.Rows,
+                h.Columns,
+                tuple(round(float(v), 4) for v in h.PixelSpacing),
+                tuple(np.round(s.row + s.column, 3)),
+            )
+        ].append(s)
     scans = []
     for stack in stacks.values():
         by_echo = defaultdict(list)
@@ -206,8 +265,15 @@ def _are_echoes_of_one_scan(first: _Scan, second: _Scan) -> bool:
     The study's UID is not asked: anonymizers rewrite it series by series. The frame of reference and the slices tell.
     """
     a, b = first.header, second.header
-    same = ("FrameOfReferenceUID", "Rows", "Columns", "RepetitionTime", "FlipAngle",
-            "ScanningSequence", "MRAcquisitionType")
+    same = (
+        "FrameOfReferenceUID",
+        "Rows",
+        "Columns",
+        "RepetitionTime",
+        "FlipAngle",
+        "ScanningSequence",
+        "MRAcquisitionType",
+    )
     if any(a.get(name) != b.get(name) for name in same) or set(first.echo_times) & set(second.echo_times):
         return False
     positions = [np.array([s.position for s in scan.echoes[0]]) for scan in (first, second)]
@@ -225,12 +291,18 @@ def _chosen(scans: list[_Scan], path: Path) -> tuple[_Scan, list[_Scan]]:
         raise WrongContent(f"{path} is a phase image.", "Give the magnitude images.")
     if len(scans) == 1:
         return scans[0], []
-    large = [scan for scan in scans if len(scan.echoes[0]) >= MINIMUM_SLICES
-             and scan.header.get("Modality", "MR") == "MR" and "DERIVED" not in _image_type(scan.first)]
+    large = [
+        scan
+        for scan in scans
+        if len(scan.echoes[0]) >= MINIMUM_SLICES
+        and scan.header.get("Modality", "MR") == "MR"
+        and "DERIVED" not in _image_type(scan.first)
+    ]
     if len(large) != 1:
         raise BadArguments(
             f"{folder} holds {len(scans)} scans: " + "; ".join(scan.sentence(folder) for scan in scans) + ".",
-            "Choose one: give the path of any one of its files, or a folder that holds this series alone.")
+            "Choose one: give the path of any one of its files, or a folder that holds this series alone.",
+        )
     return large[0], [scan for scan in scans if scan is not large[0]]
 
 
@@ -240,8 +312,11 @@ def _volume_of(scan: _Scan, folder: Path, notes: list[str]) -> Volume:
     for number, slices in enumerate(scan.echoes, start=1):
         _require_one_image_a_position(slices, number, folder)
         if len(slices) != len(positions) or np.abs(np.subtract([s.along for s in slices], positions)).max() > 0.01:
-            raise WrongContent(f"{folder}: echo {number} has {len(slices)} slices where echo 1 has {len(positions)}, or "
-                               "they lie elsewhere.", "Export the series again: slices are missing.")
+            raise WrongContent(
+                f"{folder}: echo {number} has {len(slices)} slices where echo 1 has {len(positions)}, or "
+                "they lie elsewhere.",
+                "Export the series again: slices are missing.",
+            )
     if len(positions) < 2:
         raise WrongContent(f"{folder} holds a 2D image (one slice), a 3D volume is needed.", "Give the whole series.")
     spacing, direction, origin = _geometry(scan.echoes[0], folder, notes)
@@ -256,11 +331,19 @@ def _volume_of(scan: _Scan, folder: Path, notes: list[str]) -> Volume:
     if header.get("Modality", "MR") != "MR":
         notes.append(f"{folder} is {header.Modality}, not MR.")
     info = {
-        "format": "DICOM", "modality": header.get("Modality"), "kind": kind, "sequence": _sequence(header),
-        "manufacturer": str(header.get("Manufacturer", "")).strip() or None, "tr_ms": _number(header, "RepetitionTime"),
-        "te_ms": [te for te in scan.echo_times if te > 0], "flip_deg": _number(header, "FlipAngle"),
-        "field_strength_t": _number(header, "MagneticFieldStrength"), "laterality": _laterality(header),
-        "image_is": image_is, "spacing_mm": list(image.GetSpacing()), "size": list(image.GetSize()),
+        "format": "DICOM",
+        "modality": header.get("Modality"),
+        "kind": kind,
+        "sequence": _sequence(header),
+        "manufacturer": str(header.get("Manufacturer", "")).strip() or None,
+        "tr_ms": _number(header, "RepetitionTime"),
+        "te_ms": [te for te in scan.echo_times if te > 0],
+        "flip_deg": _number(header, "FlipAngle"),
+        "field_strength_t": _number(header, "MagneticFieldStrength"),
+        "laterality": _laterality(header),
+        "image_is": image_is,
+        "spacing_mm": list(image.GetSpacing()),
+        "size": list(image.GetSize()),
     }
     return Volume(image, echoes, info, notes)
 
@@ -270,12 +353,14 @@ def _require_one_image_a_position(slices: list[_Slice], echo: int, folder: Path)
     if max(counts.values()) == 1:
         return
     raise WrongContent(
-        f"{folder} holds {max(counts.values())} images at one position with the same echo time (echo {echo}): time frames, "
-        "repetitions or copies, a 4D image.", "Give a folder with one image a position and echo.")
+        f"{folder} holds {max(counts.values())} images at one position with the same echo time (echo {echo}): a 4D "
+        "image (time frames, repetitions) or copies.",
+        "Give a folder with one image a position and echo.",
+    )
 
 
 def _geometry(slices: list[_Slice], folder: Path, notes: list[str]):
-    """Spacing (mm), direction (3 x 3, columns are the axes) and origin (LPS, mm) of the stack; irregularities refused."""
+    """Spacing (mm), direction (3 x 3, columns are the axes), origin (LPS, mm); refuses irregular stacks."""
     first = slices[0]
     positions = np.array([s.position for s in slices])
     steps = np.diff([s.along for s in slices])
@@ -283,27 +368,36 @@ def _geometry(slices: list[_Slice], folder: Path, notes: list[str]):
     gaps = np.flatnonzero(steps > 1.5 * step)
     if gaps.size:
         missing = int(sum(round(steps[gap] / step) - 1 for gap in gaps))
-        raise WrongContent(f"{folder}: {missing} slice(s) are missing, the first after slice {gaps[0] + 1} of {len(slices)} "
-                           f"(a step of {steps[gaps[0]]:.2f} mm where others have {step:.2f} mm).",
-                           "Copy or export the whole series.")
+        raise WrongContent(
+            f"{folder}: {missing} slice(s) are missing, the first after slice {gaps[0] + 1} of {len(slices)} "
+            f"(a step of {steps[gaps[0]]:.2f} mm where others have {step:.2f} mm).",
+            "Copy or export the whole series.",
+        )
     mean = float((slices[-1].along - slices[0].along) / (len(slices) - 1))
     off = np.abs(positions - (positions[0] + np.outer(np.arange(len(slices)) * mean, first.normal)))
     irregular = float(np.abs(steps - mean).max())
     if irregular > 0.2 * mean:
-        raise WrongContent(f"{folder}: the slices lie {steps.min():.2f} to {steps.max():.2f} mm apart; a volume needs equal "
-                           "distances.", "Give a series of evenly spaced slices.")
+        raise WrongContent(
+            f"{folder}: the slices lie {steps.min():.2f} to {steps.max():.2f} mm apart; a volume needs equal "
+            "distances.",
+            "Give a series of evenly spaced slices.",
+        )
     if irregular > _SPACING_TOLERANCE_MM:
-        notes.append(f"{folder}: slice distances vary from {steps.min():.2f} to {steps.max():.2f} mm; {mean:.3f} mm was "
-                     "used.")
+        notes.append(
+            f"{folder}: slice distances vary from {steps.min():.2f} to {steps.max():.2f} mm; {mean:.3f} mm was used."
+        )
     sideways = float(off.max())
     in_plane = [float(v) for v in first.header.PixelSpacing]
     if sideways > max(in_plane) + irregular * len(slices):
-        raise WrongContent(f"{folder}: the slices are shifted against each other (a tilted gantry, up to {sideways:.1f} "
-                           "mm).", "Resample the series to a regular grid, e.g. in Slicer (Acquisition geometry "
-                           "regularization).")
+        raise WrongContent(
+            f"{folder}: the slices are shifted against each other (a tilted gantry, up to {sideways:.1f} mm).",
+            "Resample the series to a regular grid, e.g. in Slicer (Acquisition geometry regularization).",
+        )
     thickness = _number(first.header, "SliceThickness")
     if thickness and mean > 1.05 * thickness:
-        notes.append(f"{folder}: slices of {thickness:g} mm lie {mean:.3g} mm apart; what lies in the gaps was not imaged.")
+        notes.append(
+            f"{folder}: slices of {thickness:g} mm lie {mean:.3g} mm apart; what lies in the gaps was not imaged."
+        )
     direction = np.column_stack([first.row, first.column, first.normal])
     return (in_plane[1], in_plane[0], mean), direction, first.position
 
@@ -317,8 +411,11 @@ def _image_of(slices: list[_Slice], spacing, direction: np.ndarray, origin, fold
         try:
             plane = sitk.GetArrayFromImage(sitk.ReadImage(str(s.file), imageIO="GDCMImageIO"))
         except RuntimeError as exception:
-            raise UnreadableImage(f"{s.file} cannot be decoded: it is truncated, damaged or compressed in a way that GDCM "
-                                  "does not know.", "Copy or export the series again.") from exception
+            raise UnreadableImage(
+                f"{s.file} cannot be decoded: it is truncated, damaged or compressed in a way that GDCM "
+                "does not know.",
+                "Copy or export the series again.",
+            ) from exception
         planes.append(plane.reshape(plane.shape[-2:]))
     shapes = {plane.shape for plane in planes}
     if len(shapes) != 1:
@@ -342,15 +439,18 @@ def _require_whole_pixels(file: Path) -> None:
     except Exception as exception:  # noqa: BLE001  pydicom raises whatever a damaged file runs it into
         raise UnreadableImage(f"{file} is truncated or damaged.", "Copy or export the series again.") from exception
     if length < needed:
-        raise UnreadableImage(f"{file} is truncated: {length} bytes of pixels where {needed} belong.",
-                              "Copy or export the series again.")
+        raise UnreadableImage(
+            f"{file} is truncated: {length} bytes of pixels where {needed} belong.", "Copy or export the series again."
+        )
 
 
 def _kind(scan: _Scan) -> str:
     """qDESS: two echoes of a 3D gradient echo, the second one refocused by the next pulse, so TE1 + TE2 = 2 TR."""
     if len(scan.echoes) == 1:
         return "single"
-    is_spin_echo = "SE" in _texts(scan.header, "ScanningSequence") and "GR" not in _texts(scan.header, "ScanningSequence")
+    is_spin_echo = "SE" in _texts(scan.header, "ScanningSequence") and "GR" not in _texts(
+        scan.header, "ScanningSequence"
+    )
     if is_spin_echo:
         return "multi_echo_spin_echo"
     if len(scan.echoes) == 2:

@@ -26,8 +26,8 @@ class Volume:
 
     Attributes:
         image: the 3D image to segment (LPS, mm). For several echoes the root of the sum of their squares (float32).
-        echoes: the images of the single echoes on the same grid, in the order of their echo times; the image itself where
-            there is only one.
+        echoes: the images of the single echoes on the same grid, in the order of their echo times; the image itself
+            where there is only one.
         info: ``format`` ("NIfTI", "DICOM" …), ``modality``, ``kind`` ("single", "qdess", "multi_echo_spin_echo",
             "multi_echo"), ``sequence``, ``manufacturer``, ``tr_ms``, ``te_ms`` (one per echo), ``flip_deg``,
             ``field_strength_t``, ``laterality`` ("left", "right") as far as recorded (None where not), ``spacing_mm``,
@@ -45,8 +45,8 @@ def read_volume(path, echo: int | None = None) -> Volume:
     """Read a scan.
 
     Args:
-        path: an image file (NIfTI, NRRD, MetaImage), a DICOM folder (sub-folders included), or one DICOM file: the series
-            that this file belongs to is read from its folder.
+        path: an image file (NIfTI, NRRD, MetaImage), a DICOM folder (sub-folders included), or one DICOM file: the
+            series that this file belongs to is read from its folder.
         echo: 1, 2 …: use this echo alone as ``image`` instead of the combination of all.
 
     Raises:
@@ -65,8 +65,10 @@ def read_volume(path, echo: int | None = None) -> Volume:
         volume = _read_file(path)
     if echo is not None:
         if not 1 <= echo <= len(volume.echoes):
-            raise BadArguments(f"{path} has {len(volume.echoes)} echo(es), there is no echo {echo}.",
-                               f"Choose 1 to {len(volume.echoes)}.")
+            raise BadArguments(
+                f"{path} has {len(volume.echoes)} echo(es), there is no echo {echo}.",
+                f"Choose 1 to {len(volume.echoes)}.",
+            )
         volume.image = volume.echoes[echo - 1]
         volume.info["image_is"] = f"echo {echo}"
     return volume
@@ -94,9 +96,10 @@ def read_image_file(path) -> sitk.Image:
     try:
         return sitk.ReadImage(str(path))
     except RuntimeError as exception:
-        raise UnreadableImage(f"{path} cannot be read: {_reason(exception)}.",
-                              f"It may be truncated or damaged: copy or export it again. Readable are {_SUPPORTED}."
-                              ) from exception
+        raise UnreadableImage(
+            f"{path} cannot be read: {_reason(exception)}.",
+            f"It may be truncated or damaged: copy or export it again. Readable are {_SUPPORTED}.",
+        ) from exception
 
 
 def as_single_3d(image: sitk.Image, path) -> sitk.Image:
@@ -106,8 +109,11 @@ def as_single_3d(image: sitk.Image, path) -> sitk.Image:
         WrongContent: 2D, 4D, color or complex.
     """
     if image.GetNumberOfComponentsPerPixel() != 1:
-        raise WrongContent(f"{path} has {image.GetNumberOfComponentsPerPixel()} components a voxel (a color or vector "
-                           "image), not one gray value.", "Export the gray-value MR volume.")
+        raise WrongContent(
+            f"{path} has {image.GetNumberOfComponentsPerPixel()} components a voxel (a color or vector "
+            "image), not one gray value.",
+            "Export the gray-value MR volume.",
+        )
     if "complex" in image.GetPixelIDTypeAsString():
         raise WrongContent(f"{path} holds complex numbers.", "Export the magnitude image.")
     size = image.GetSize()
@@ -115,24 +121,34 @@ def as_single_3d(image: sitk.Image, path) -> sitk.Image:
         image = image[(slice(None),) * 3 + (0,) * (len(size) - 3)]
         size = size[:3]
     if len(size) > 3:
-        raise WrongContent(f"{path} is a {len(size)}D image ({' x '.join(map(str, size))}): several volumes in one file.",
-                           "Save the one volume (echo, time frame) to be segmented as a 3D file.")
+        raise WrongContent(
+            f"{path} is a {len(size)}D image ({' x '.join(map(str, size))}): several volumes in one file.",
+            "Save the one volume (echo, time frame) to be segmented as a 3D file.",
+        )
     if len(size) < 3 or min(size) == 1:
-        raise WrongContent(f"{path} is a 2D image ({' x '.join(map(str, size))}), a 3D volume is needed.",
-                           "Give the whole series, not one slice.")
+        raise WrongContent(
+            f"{path} is a 2D image ({' x '.join(map(str, size))}), a 3D volume is needed.",
+            "Give the whole series, not one slice.",
+        )
     return image
 
 
 def spacing_sentence(image: sitk.Image) -> str:
     """Size and spacing as a person reads them: ``512 x 512 x 80 voxels of 0.31 x 0.31 x 1.5 mm``."""
-    return (" x ".join(map(str, image.GetSize())) + " voxels of "
-            + " x ".join(f"{spacing:.3g}" for spacing in image.GetSpacing()) + " mm")
+    return (
+        " x ".join(map(str, image.GetSize()))
+        + " voxels of "
+        + " x ".join(f"{spacing:.3g}" for spacing in image.GetSpacing())
+        + " mm"
+    )
 
 
 def _read_file(path: Path) -> Volume:
     image = read_image_file(path)
     if any(key.startswith("Segment0_") for key in image.GetMetaDataKeys()):
-        raise WrongContent(f"{path} is a segmentation, not a scan.", "Give it as the segmentation (--segmentation FILE).")
+        raise WrongContent(
+            f"{path} is a segmentation, not a scan.", "Give it as the segmentation (--segmentation FILE)."
+        )
     warnings = []
     is_nifti = path.name.lower().endswith((".nii", ".nii.gz"))
     if is_nifti:
@@ -142,9 +158,18 @@ def _read_file(path: Path) -> Volume:
         image.EraseMetaData(key)
     info = {
         "format": "NIfTI" if is_nifti else "MetaImage" if path.suffix.lower() in (".mha", ".mhd") else "NRRD",
-        "modality": None, "kind": "single", "sequence": None, "manufacturer": None, "tr_ms": None, "te_ms": [],
-        "flip_deg": None, "field_strength_t": None, "laterality": None, "image_is": "the image as read",
-        "spacing_mm": list(image.GetSpacing()), "size": list(image.GetSize()),
+        "modality": None,
+        "kind": "single",
+        "sequence": None,
+        "manufacturer": None,
+        "tr_ms": None,
+        "te_ms": [],
+        "flip_deg": None,
+        "field_strength_t": None,
+        "laterality": None,
+        "image_is": "the image as read",
+        "spacing_mm": list(image.GetSpacing()),
+        "size": list(image.GetSize()),
     }
     return Volume(image, [image], info, warnings)
 
@@ -179,8 +204,9 @@ def _stored_length(path: Path) -> int:
             while block := stream.read(1 << 22):
                 length += len(block)
     except (OSError, EOFError, zlib.error) as exception:
-        raise UnreadableImage(f"{path} is truncated or damaged ({exception}).", "Copy or export the file again."
-                              ) from exception
+        raise UnreadableImage(
+            f"{path} is truncated or damaged ({exception}).", "Copy or export the file again."
+        ) from exception
     return length
 
 
@@ -190,19 +216,21 @@ def _require_whole_nifti(path: Path) -> None:
     length = _stored_length(path)
     header = _first_bytes(path, 348)
     if len(header) < 348:
-        raise UnreadableImage(f"{path} is truncated: {len(header)} bytes are less than a NIfTI header.",
-                              "Copy or export the file again.")
+        raise UnreadableImage(
+            f"{path} is truncated: {len(header)} bytes are less than a NIfTI header.", "Copy or export the file again."
+        )
     order = "<" if struct.unpack("<i", header[:4])[0] == 348 else ">"
     if struct.unpack(order + "i", header[:4])[0] != 348 or header[344:347] != b"n+1":
         return  # NIfTI-2 or no NIfTI at all: ITK says so
     dimensions = struct.unpack(order + "8h", header[40:56])
     bits = struct.unpack(order + "h", header[72:74])[0]
     offset = int(struct.unpack(order + "f", header[108:112])[0])
-    voxels = int(np.prod([max(1, d) for d in dimensions[1:1 + max(0, min(7, dimensions[0]))]], dtype=np.int64))
+    voxels = int(np.prod([max(1, d) for d in dimensions[1 : 1 + max(0, min(7, dimensions[0]))]], dtype=np.int64))
     needed = offset + voxels * bits // 8
     if length < needed:
-        raise UnreadableImage(f"{path} is truncated: it holds {length} bytes of {needed}.",
-                              "Copy or export the file again.")
+        raise UnreadableImage(
+            f"{path} is truncated: it holds {length} bytes of {needed}.", "Copy or export the file again."
+        )
 
 
 def _reason(exception: Exception) -> str:

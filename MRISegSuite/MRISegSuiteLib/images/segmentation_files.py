@@ -100,13 +100,13 @@ def read_segmentation(
             ``reading.read_image_file`` reads.
         labels: for a plain label map: name -> its value, or its values (parts that together make the structure).
         accepted: the names that the caller knows; names are matched without regard to case, spaces, underscores and
-            hyphens, and "femur cartilage" is "femoral_cartilage". Other names are refused (a plain label map), or left out
-            with a warning (a ``.seg.nrrd``, where a person may have drawn more). None: every name is taken.
+            hyphens, and "femur cartilage" is "femoral_cartilage". Other names are refused (a plain label map), or left
+            out with a warning (a ``.seg.nrrd``, where a person may have drawn more). None: every name is taken.
         warn: called with a sentence for each thing that was left out or resolved; without it such a thing is an error.
 
     Returns:
-        (label map uint8 on the file's grid, {name: value}), values 1, 2, … in the order of the names in the file or map.
-        Where segments overlap, the smaller one wins: cartilage painted over bone stays whole.
+        (label map uint8 on the file's grid, {name: value}), values 1, 2, … in the order of the names in the file or
+        map. Where segments overlap, the smaller one wins: cartilage painted over bone stays whole.
 
     Raises:
         UnreadableImage, WrongContent
@@ -135,18 +135,24 @@ def _segments_of(image: sitk.Image) -> list[dict[str, str]]:
 
 def _masks_of_segments(image, segments, labels, accepted, path, warn) -> dict[str, np.ndarray]:
     if labels:
-        raise BadArguments(f"{path} carries the names of its segments; --labels is for label maps without names.",
-                           "Leave --labels out.")
+        raise BadArguments(
+            f"{path} carries the names of its segments; --labels is for label maps without names.",
+            "Leave --labels out.",
+        )
     array = sitk.GetArrayViewFromImage(image)
     layers = image.GetNumberOfComponentsPerPixel()
     if image.GetDimension() != 3:
-        raise WrongContent(f"{path} is a {image.GetDimension()}D segmentation, a 3D one is needed.",
-                           "Save it again with Slicer 5 or later.")
+        raise WrongContent(
+            f"{path} is a {image.GetDimension()}D segmentation, a 3D one is needed.",
+            "Save it again with Slicer 5 or later.",
+        )
     masks: dict[str, np.ndarray] = {}
     left_out = []
     for number, segment in enumerate(segments):
         title = segment.get("Name") or segment.get("ID") or f"Segment {number}"
-        name = match_name(title, accepted) or match_name(segment.get("ID", ""), accepted if accepted is not None else ())
+        name = match_name(title, accepted) or match_name(
+            segment.get("ID", ""), accepted if accepted is not None else ()
+        )
         if name is None:
             left_out.append(title)
             continue
@@ -154,12 +160,16 @@ def _masks_of_segments(image, segments, labels, accepted, path, warn) -> dict[st
             raise BadArguments(f"{path} has two segments named {name}.", "Rename or remove one of them in Slicer.")
         layer, value = int(segment.get("Layer", number if layers > 1 else 0)), int(segment.get("LabelValue", 1))
         if layer >= layers:
-            raise UnreadableImage(f"{path} describes a segment in layer {layer}, but has {layers} layer(s).",
-                                  "Save it again from Slicer.")
+            raise UnreadableImage(
+                f"{path} describes a segment in layer {layer}, but has {layers} layer(s).",
+                "Save it again from Slicer.",
+            )
         masks[name] = (array[..., layer] if layers > 1 else array) == value
     if not masks:
-        raise BadArguments(f"{path} holds no segment of a known name (found: {', '.join(left_out) or 'none'}).",
-                           f"Rename its segments to: {', '.join(sorted(accepted or ()))}.")
+        raise BadArguments(
+            f"{path} holds no segment of a known name (found: {', '.join(left_out) or 'none'}).",
+            f"Rename its segments to: {', '.join(sorted(accepted or ()))}.",
+        )
     if left_out:
         warn(f"{path}: segments that are not known were left out: {', '.join(left_out)}.")
     return masks
@@ -170,35 +180,47 @@ def _masks_of_labels(image, labels, accepted, path, warn) -> dict[str, np.ndarra
     array = sitk.GetArrayFromImage(image)
     if array.dtype.kind == "f":
         if not np.isfinite(array).all() or (array != np.rint(array)).any():
-            raise WrongContent(f"{path} holds fractions, not labels: it is a scan or a probability map.",
-                               "Give a label map (whole numbers) or a .seg.nrrd.")
+            raise WrongContent(
+                f"{path} holds fractions, not labels: it is a scan or a probability map.",
+                "Give a label map (whole numbers) or a .seg.nrrd.",
+            )
         array = array.astype(np.int64)
     values = [int(value) for value in np.unique(array) if value != 0]
     if not values:
         raise WrongContent(f"{path} is empty: every voxel is 0.", "Give a label map with structures in it.")
     if len(values) > 255:
-        raise WrongContent(f"{path} holds {len(values)} different values: a scan, not a label map.",
-                           "Give a label map or a .seg.nrrd.")
+        raise WrongContent(
+            f"{path} holds {len(values)} different values: a scan, not a label map.",
+            "Give a label map or a .seg.nrrd.",
+        )
     if not labels:
         raise BadArguments(
             f"{path} is a label map without names; it holds the values {_listed(values)}.",
-            "Name them: --labels " + ",".join(f"{name}={value}" for name, value in zip(_examples(accepted), values))
-            + (" (and so on)." if len(values) > 2 else "."))
+            "Name them: --labels "
+            + ",".join(f"{name}={value}" for name, value in zip(_examples(accepted), values, strict=False))
+            + (" (and so on)." if len(values) > 2 else "."),
+        )
     masks: dict[str, np.ndarray] = {}
     used: dict[int, str] = {}
     for given, wanted in labels.items():
         name = match_name(given, accepted)
         if name is None:
-            raise BadArguments(f"{given!r} is not the name of a structure.", f"Names are: {', '.join(sorted(accepted))}.")
+            raise BadArguments(
+                f"{given!r} is not the name of a structure.", f"Names are: {', '.join(sorted(accepted))}."
+            )
         wanted = [int(v) for v in wanted] if isinstance(wanted, Collection) else [int(wanted)]
         if not set(wanted) & set(values):  # of several parts (bone, lesion in it) some may be absent, not all
-            raise BadArguments(f"{given}={'+'.join(map(str, wanted))}: {path} does not hold that value; it holds "
-                               f"{_listed(values)}.", "Correct --labels, or leave that structure out.")
+            raise BadArguments(
+                f"{given}={'+'.join(map(str, wanted))}: {path} does not hold that value; it holds {_listed(values)}.",
+                "Correct --labels, or leave that structure out.",
+            )
         for value in wanted:
             if value == 0:
                 raise BadArguments(f"{given}=0: 0 is the background.", f"{path} holds the values {_listed(values)}.")
             if value in used:
-                raise BadArguments(f"The value {value} is given to both {used[value]} and {name}.", "Correct --labels.")
+                raise BadArguments(
+                    f"The value {value} is given to both {used[value]} and {name}.", "Correct --labels."
+                )
             used[value] = name
         if name in masks:
             raise BadArguments(f"{name} is named twice in --labels.", "Join its values: name=1+2.")
@@ -224,8 +246,11 @@ def _painted(masks: dict[str, np.ndarray], image: sitk.Image, warn, path) -> tup
     if empty:
         warn(f"{path}: empty segments: {', '.join(empty)}.")
     if covered:
-        warn(f"{path}: segments overlap; shared voxels were counted as the smaller one: "
-             + ", ".join(f"{count} of {other} as {name}" for (other, name), count in covered.items()) + ".")
+        warn(
+            f"{path}: segments overlap; shared voxels were counted as the smaller one: "
+            + ", ".join(f"{count} of {other} as {name}" for (other, name), count in covered.items())
+            + "."
+        )
     labels = sitk.GetImageFromArray(result)
     labels.SetSpacing(image.GetSpacing()[:3])
     labels.SetOrigin(image.GetOrigin()[:3])

@@ -68,7 +68,7 @@ def sha256_of(path) -> str:
     except FileNotFoundError as exception:
         raise BadInput(f"{path} does not exist.", "Check the path.") from exception
     except OSError as exception:
-        raise BadInput(f"{path} cannot be read: {exception.strerror}.", "Check the path and its rights.") from exception
+        raise BadInput(f"{path} cannot be read: {exception.strerror}.", "Check its rights.") from exception
     return digest.hexdigest()
 
 

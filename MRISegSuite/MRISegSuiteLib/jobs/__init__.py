@@ -3,5 +3,6 @@
 from .context import JobContext
 from .description import Job
 from .result import Measurement, Result
+from .runner import JobProcess, JobState
 
-__all__ = ["Job", "JobContext", "Measurement", "Result"]
+__all__ = ["Job", "JobContext", "JobProcess", "JobState", "Measurement", "Result"]

@@ -26,14 +26,13 @@ class JobContext:
     """
 
     def __init__(self, folder, log: logging.Logger | None = None, device_preference: str = "auto",
-                 progress_file=None, run: str = ""):
+                 progress_file=None):
         self.folder = Path(folder)
         self.log = log or logging.getLogger("MRISegSuite.job")
         self.device_preference = device_preference
         self.warnings: list[str] = []
         self.timings_s: dict[str, float] = {}
         self._progress_file = progress_file
-        self._run = run
         self._started = self._stage_started = time.monotonic()
         self._written = float("-inf")
         self._stage = ""
@@ -55,7 +54,6 @@ class JobContext:
         if self._progress_file is not None and (new_stage or now - self._written >= _WRITE_EVERY_S):
             self._written = now
             write_json(self._progress_file, {
-                "run": self._run,
                 "stage": stage,
                 "fraction": round(self._fraction, 4),
                 "seconds_left": self.seconds_left(),

@@ -15,8 +15,10 @@ FILE_NAME = "job.json"
 DEVICES = ("auto", "cpu", "cuda")
 _MAX_BYTES = 4 << 20
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_HINT = f'A job looks like {{"schema_version": {SCHEMA_VERSION}, "task": "knee", "inputs": {{"image": "knee.nii.gz"}}, ' \
-        '"parameters": {"side": "auto"}, "model": {"id": "…"}}.'
+_HINT = (
+    'A job looks like {"schema_version": 1, "task": "knee", "inputs": {"image": "knee.nii.gz"}, '
+    '"parameters": {"side": "auto"}, "model": {"id": "…"}}.'
+)
 
 
 @dataclass
@@ -61,8 +63,7 @@ class Job:
         version = record.get("schema_version")
         if type(version) is not int or version != SCHEMA_VERSION:
             raise BadArguments(
-                f"The job's schema_version is {_shown(version)}; this version of MRI Seg Suite reads {SCHEMA_VERSION}.",
-                _HINT,
+                f"The job's schema_version is {_shown(version)}; this MRI Seg Suite reads {SCHEMA_VERSION}.", _HINT
             )
         if "task" not in record:
             raise BadArguments("The job names no task.", _HINT)
@@ -131,7 +132,7 @@ def _check_inputs(inputs):
         raise BadArguments(f"The job's inputs must be an object of role and path, not {_kind(inputs)}.", _HINT)
     for role, value in inputs.items():
         if not isinstance(role, str) or not _NAME.fullmatch(role):
-            raise BadArguments(f"The job has an input with the role {_shown(role)}; a role is a name such as \"image\".")
+            raise BadArguments(f'The job has an input with the role {_shown(role)}; a role is a name such as "image".')
         items = value if isinstance(value, list) else [value]
         if not items:
             raise BadArguments(f"The job's input {role!r} is an empty list; give at least one path.")

@@ -131,6 +131,17 @@ class _CardCase:
         return LabelAssembly(self.grids, self.box, self.region, self.structures, self.activation, want_probabilities)
 
 
+class _Counter:
+    """Reports how many of the network's runs have begun."""
+
+    def __init__(self, report: Progress, total: int):
+        self._report, self._total, self._begun = report, total, 0
+
+    def __call__(self) -> None:
+        self._report("Segmenting", 0.05 + 0.9 * self._begun / self._total)
+        self._begun += 1
+
+
 def _run(network, case, card, device, want_probabilities, report, warnings):
     """The labels and probabilities as arrays in the model's axes; less memory is tried as long as there is a way."""
     tried = []
@@ -141,16 +152,11 @@ def _run(network, case, card, device, want_probabilities, report, warnings):
         settings = WindowSettings(
             patch, card.overlap, card.blending, batch, tuple(card.mirror_axes), used, case.activation, channels
         )
-        total, done = count_runs(shape, settings), 0
-
-        def on_run():
-            nonlocal done
-            report("Segmenting", 0.05 + 0.9 * done / total)
-            done += 1
-
         try:
             assembly = case.assembly(want_probabilities)
-            for first, planes in predict(network, case.volume, settings, on_run):
+            for first, planes in predict(
+                network, case.volume, settings, _Counter(report, count_runs(shape, settings))
+            ):
                 if planes.shape[0] < channels:
                     raise InvalidCard(
                         f"The network of {card.id} gives {planes.shape[0]} channels; its card speaks of {channels}.",
@@ -222,7 +228,7 @@ def _region(roi, like: sitk.Image, canonical: sitk.Image):
     )
     if not fits:
         raise BadInput(
-            f"The region of interest (index {index}, size {size}) does not lie in the image of {like.GetSize()} voxels.",
+            f"The region of interest (index {index}, size {size}) leaves the image, which is {like.GetSize()} voxels.",
             "Choose a box inside the image.",
         )
     corners = [

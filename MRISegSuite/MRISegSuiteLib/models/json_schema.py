@@ -1,7 +1,8 @@
 """The part of JSON Schema that our own schemas use, in standard Python.
 
-Slicer's Python has no ``jsonschema`` and gets nothing from us, and rules written a second time in code would drift from
-``card.schema.json``. So the schema file is the one source, and this reads it. The tests hold it against ``jsonschema``.
+Slicer's Python has no ``jsonschema`` and gets nothing from us, and rules written a second time in code would drift
+from ``card.schema.json``. So the schema file is the one source, and this reads it. The tests hold it against
+``jsonschema``.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def _scaled(array, low, high, rule):
 
 
 def foreground_box(array: np.ndarray, spacing) -> list[tuple[int, int]]:
-    """``(first, last)`` along each axis of the box around the body, 10 mm wider; the whole array where there is no air.
+    """``(first, last)`` along each axis of the box around the body, 10 mm wider; everything where there is no air.
 
     Air is what stays under a tenth of the bright tissue (99th percentile) in blocks of about 4 mm: noise averages out
     in a block, thin bright vessels or skin do not vanish.

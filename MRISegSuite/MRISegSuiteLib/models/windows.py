@@ -52,8 +52,8 @@ def count_runs(shape, settings: WindowSettings) -> int:
 def slabs(shape, settings: WindowSettings) -> list[tuple[int, int, int, int]]:
     """Parts of a volume along its first axis: ``(first, last, core_first, core_last)``.
 
-    The cores follow each other without a gap. A part holds exactly the windows of the whole volume that touch its core, so
-    the answer in the core is the same as without slabs.
+    The cores follow each other without a gap. A part holds exactly the windows of the whole volume that touch its
+    core, so the answer in the core is the same as without slabs.
     """
     depth, patch = shape[0], settings.patch[0]
     plane_bytes = 4 * (settings.channels + 2) * max(shape[1], settings.patch[1]) * max(shape[2], settings.patch[2])

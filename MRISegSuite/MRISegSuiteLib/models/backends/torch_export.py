@@ -5,9 +5,9 @@
 may be pickles; shape expressions go through ``sympy.sympify``, which is ``eval``; guards through ``exec``; node names
 into generated Python code; and an operator may be any attribute below ``torch``, ``torch.os.system`` included.
 
-None of that is needed to run a network. The archive is a .zip with the graph as JSON and the weights as raw bytes. Here
-the graph is run node by node; a node may call an operator of ATen on tensors and numbers, or arithmetic on sizes, and
-nothing else. This also starts in milliseconds and does not depend on the version of torch that reads.
+None of that is needed to run a network. The archive is a .zip with the graph as JSON and the weights as raw bytes.
+Here the graph is run node by node; a node may call an operator of ATen on tensors and numbers, or arithmetic on sizes,
+and nothing else. This also starts in milliseconds and does not depend on the version of torch that reads.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ _SIZE_FUNCTIONS = {
     "_operator.lt": operator.lt, "_operator.le": operator.le, "_operator.gt": operator.gt, "_operator.ge": operator.ge,
     "_operator.and_": operator.and_, "_operator.or_": operator.or_, "_operator.not_": operator.not_,
     "math.trunc": math.trunc, "math.ceil": math.ceil, "math.floor": math.floor,
-    "torch.sym_int": int, "torch.sym_float": float, "torch.sym_max": max, "torch.sym_min": min, "torch.sym_not": operator.not_,
+    "torch.sym_int": int, "torch.sym_float": float, "torch.sym_max": max, "torch.sym_min": min,
+    "torch.sym_not": operator.not_,
 }  # fmt: skip
 
 # Operators whose text argument is a mode. Any other operator that takes a text is refused: it may name a file

@@ -65,7 +65,7 @@ def add_legend(displayNode, title: str):
     legend.SetLabelFormat("%.1f")
     legend.SetNumberOfLabels(5)
     legend.SetMaxNumberOfColors(_STEPS)
-    legend.SetOrientationToVertical()
+    legend.SetOrientation(legend.Vertical)
     legend.SetSize(0.12, 0.5)
     legend.SetPosition(0.95, 0.5)
     legend.SetVisibility(True)

@@ -1,0 +1,312 @@
+"""Knee results in the MRML scene: segmentation, bones with thickness colors, table, chart.
+
+What is made of one job folder hangs together by node references: table, models and chart refer to the segmentation
+that they describe, models to the table that measures them. That is how :func:`update_results` finds what to bring up
+to date, also after the scene was saved and loaded again.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import SimpleITK as sitk
+import slicer
+
+from MRISegSuiteLib.errors import BadInput
+from MRISegSuiteLib.images.segmentation_files import read_segmentation
+from MRISegSuiteLib.images.terminology import terminology_entry
+from MRISegSuiteLib.jobs import Result
+from MRISegSuiteLib.meshes.polydata import get_point_data, read_vtp, set_point_data
+from MRISegSuiteLib.scene import charts, colors, hierarchy, models, provenance, segmentations, tables
+from MRISegSuiteLib.scene.change import SceneChange
+
+from .structures import BY_NAME, INPUT_NAMES, STRUCTURES
+
+#: Point data of the bones' surfaces (see measure.KneeMeasurement).
+THICKNESS, SUBCHONDRAL = "thickness_mm", "subchondral"
+#: Point data that is shown: thickness on the joint surface, colors.OUTSIDE elsewhere.
+SHOWN_THICKNESS = "thickness_shown_mm"
+#: End of the color scale, mm: thicker is rare (patella) and still tells.
+THICKEST_SHOWN_MM = 4.0
+
+#: What a node is in a result, and the references that hold a result together.
+_PART, _STRUCTURE = "MRISegSuite.Part", "MRISegSuite.Structure"
+_TO_SEGMENTATION, _TO_TABLE, _TO_VOLUME = "MRISegSuiteSegmentation", "MRISegSuiteTable", "MRISegSuiteVolume"
+_CHART_LABEL, _CHART_VALUE = "Region", "ThCtAB"
+
+
+@dataclass
+class KneeNodes:
+    """The nodes of one result; what a result lacks is None.
+
+    Attributes:
+        segmentation: vtkMRMLSegmentationNode; the one that was measured, if the run was given one.
+        models: bone -> vtkMRMLModelNode, colored by cartilage thickness.
+        table: vtkMRMLTableNode, a row for each region.
+        chart: vtkMRMLPlotChartNode, thickness by region.
+        chartTable, series: what the chart draws.
+        side: "left", "right" or "unknown".
+        warnings: sentences for the user.
+        jobFolder: where the files are.
+    """
+
+    segmentation: object = None
+    models: dict = field(default_factory=dict)
+    table: object = None
+    chart: object = None
+    chartTable: object = None
+    series: object = None
+    side: str = "unknown"
+    warnings: list = field(default_factory=list)
+    jobFolder: Path | None = None
+
+
+@dataclass
+class _Loaded:
+    """The files of a job folder, read before the scene is touched."""
+
+    result: Result
+    labels: sitk.Image | None
+    values: dict
+    surfaces: dict  # structure -> vtkPolyData in the world, RAS, mm
+
+    @property
+    def bones(self) -> dict:
+        return {name: mesh for name, mesh in self.surfaces.items() if mesh.GetPointData().HasArray(SHOWN_THICKNESS)}
+
+    @property
+    def side(self) -> str:
+        return str(self.result.parameters.get("side_found") or self.result.parameters.get("side") or "unknown")
+
+
+def add_results(scene, job_folder, volumeNode=None, segmentationNode=None) -> KneeNodes:
+    """Load a finished job into the scene as new nodes, beside the volume.
+
+    Args:
+        scene: the vtkMRMLScene.
+        job_folder: folder with result.json.
+        volumeNode: the volume that the job worked on; without it results lie in world coordinates on their own.
+        segmentationNode: the segmentation that the job measured, if it was given one; no other is made then.
+
+    Raises:
+        SuiteError: the job failed, or a file is missing or damaged. The scene is unchanged.
+    """
+    loaded = _load(job_folder)
+    anchor = volumeNode or segmentationNode
+    with SceneChange(scene, undo_like=anchor):
+        nodes = KneeNodes(segmentation=segmentationNode)
+        base = _base_name(anchor, job_folder)
+        parent = hierarchy.parent_item(scene, anchor)
+        if segmentationNode is None and loaded.labels is not None:
+            nodes.segmentation = _new_segmentation(scene, base, loaded, volumeNode, parent)
+        _write_parts(scene, base, loaded, nodes, volumeNode, parent, {})
+        return _finished(nodes, loaded, job_folder)
+
+
+def update_results(scene, job_folder, volumeNode, segmentationNode) -> KneeNodes:
+    """Bring the table, models and chart that belong to a segmentation up to date with a finished job.
+
+    Those that a person edited or removed are replaced by new ones; the segmentation is not changed.
+    Arguments, raises: see :func:`add_results`.
+    """
+    loaded = _load(job_folder)
+    old = _parts_of(scene, segmentationNode)
+    keep = {key: node for key, node in old.items() if not (_is_sealed(node) and provenance.was_edited(node))}
+    with SceneChange(scene, changed=keep.values(), undo_like=volumeNode or segmentationNode):
+        nodes = KneeNodes(segmentation=segmentationNode)
+        base = _base_name(volumeNode or segmentationNode, job_folder)
+        parent = hierarchy.parent_item(scene, volumeNode or segmentationNode)
+        _write_parts(scene, base, loaded, nodes, volumeNode, parent, keep)
+        return _finished(nodes, loaded, job_folder)
+
+
+def volume_of(segmentationNode):
+    """The volume that a segmentation was made on (its reference geometry), or None."""
+    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    return segmentationNode.GetNodeReference(role)
+
+
+# -- reading
+
+def _load(job_folder) -> _Loaded:
+    folder = Path(job_folder)
+    result = Result.read(folder)
+    if result.failure() is not None:
+        raise result.failure()
+    labels, values = None, {}
+    if "segmentation" in result.files:
+        labels, values = read_segmentation(folder / result.files["segmentation"], accepted=INPUT_NAMES)
+    surfaces = {}
+    for role, name in result.files.items():
+        if role.startswith("surface_"):
+            try:
+                mesh = models.to_world_ras(read_vtp(folder / name))
+            except OSError as exception:
+                raise BadInput(str(exception), "Run the job again.") from exception
+            _add_shown_thickness(mesh)
+            surfaces[role[len("surface_"):]] = mesh
+    return _Loaded(result, labels, values, surfaces)
+
+
+def _add_shown_thickness(mesh) -> None:
+    data = mesh.GetPointData()
+    if data.HasArray(THICKNESS) and data.HasArray(SUBCHONDRAL):
+        thickness, joint = get_point_data(mesh, THICKNESS), get_point_data(mesh, SUBCHONDRAL) > 0
+        shown = thickness.copy()
+        shown[~joint] = colors.OUTSIDE
+        set_point_data(mesh, SHOWN_THICKNESS, shown)
+
+
+# -- writing
+
+def _new_segmentation(scene, base, loaded: _Loaded, volumeNode, parent):
+    side = loaded.side if loaded.side in ("left", "right") else None
+    looks = [
+        segmentations.SegmentLook(s.name, s.title, s.color, terminology_entry(s.category, s.code, s.region, side))
+        for s in STRUCTURES
+    ]
+    model = loaded.result.model or {}
+    algorithm = " ".join(["MRI Seg Suite", *(str(model[key]) for key in ("id", "version") if model.get(key))])
+    node = segmentations.new_segmentation_node(
+        scene, f"{base} – Knee segmentation", loaded.labels, loaded.values, looks, volumeNode, loaded.surfaces,
+        algorithm if model else "")
+    # The bones with thickness are shown in 3D; the same surfaces twice would flicker.
+    node.GetDisplayNode().SetVisibility3D(not loaded.bones)
+    provenance.mark(node, provenance.provenance_of(loaded.result))
+    hierarchy.place(scene, node, parent)
+    return node
+
+
+def _write_parts(scene, base, loaded: _Loaded, nodes: KneeNodes, volumeNode, parent, old) -> None:
+    attributes = provenance.provenance_of(loaded.result)
+    nodes.table = old.get(("table", "")) or tables.new_table_node(scene, f"{base} – Knee measurements")
+    tables.fill_measurement_table(nodes.table, loaded.result.measurements, _title)
+    _connect(nodes.table, "table", "", nodes, volumeNode, attributes)
+    if ("table", "") not in old:
+        hierarchy.place(scene, nodes.table, parent)
+    _write_chart(scene, base, loaded, nodes, volumeNode, parent, old, attributes)
+    _write_models(scene, base, loaded, nodes, volumeNode, parent, old, attributes)
+
+
+def _write_chart(scene, base, loaded, nodes, volumeNode, parent, old, attributes) -> None:
+    rows = _chart_rows(loaded.result.measurements)
+    nodes.chartTable = old.get(("chart_table", ""))
+    nodes.chart = old.get(("chart", ""))
+    if not rows and nodes.chartTable is None:
+        return
+    if nodes.chartTable is None:
+        nodes.chartTable = tables.new_table_node(scene, f"{base} – Cartilage thickness by region")
+        hierarchy.place(scene, nodes.chartTable, parent)
+    method = next((m.method for m in loaded.result.measurements if m.name == _CHART_VALUE), "")
+    tables.fill_table(nodes.chartTable, {_CHART_LABEL: list(rows)}, {_CHART_VALUE: list(rows.values())},
+                      {_CHART_VALUE: ("mm", method)})
+    _connect(nodes.chartTable, "chart_table", "", nodes, volumeNode, attributes)
+    if nodes.chart is None:
+        nodes.chart, nodes.series = charts.new_bar_chart(
+            scene, f"{base} – Cartilage thickness", f"{base}: cartilage thickness (ThCtAB)", nodes.chartTable,
+            _CHART_LABEL, _CHART_VALUE, "Mean thickness over the subchondral bone (mm)")
+        hierarchy.place(scene, nodes.series, parent)
+        hierarchy.place(scene, nodes.chart, parent)
+    else:
+        nodes.series = nodes.chart.GetNthPlotSeriesNode(0)
+        if nodes.series is not None:
+            nodes.series.SetAndObserveTableNodeID(nodes.chartTable.GetID())
+    for node in (nodes.chart, nodes.series):
+        if node is not None:
+            _connect(node, "chart" if node is nodes.chart else "series", "", nodes, volumeNode, attributes)
+
+
+def _write_models(scene, base, loaded, nodes, volumeNode, parent, old, attributes) -> None:
+    placed_like = volumeNode or nodes.segmentation
+    fresh = []
+    for name, mesh in loaded.bones.items():
+        node = old.get(("model", name))
+        if node is None:
+            node = models.new_model_node(
+                scene, f"{base} – {_title(name)} with cartilage thickness", mesh, BY_NAME[name].color, placed_like)
+            color_node = colors.measure_color_node(scene, "Cartilage thickness (mm)")
+            models.show_scalars(node, SHOWN_THICKNESS, color_node, THICKEST_SHOWN_MM)
+            fresh.append(node)
+        else:
+            models.update_model_node(node, mesh)
+        _connect(node, "model", name, nodes, volumeNode, attributes)
+        nodes.models[name] = node
+    for (part, name), node in old.items():
+        if part == "model" and name not in loaded.bones:
+            # What it shows is no longer in the segmentation. Hidden, not removed: removing is the user's to do.
+            node.SetDisplayVisibility(False)
+            node.RemoveNodeReferenceIDs(_TO_TABLE)
+            nodes.warnings.append(f"The surface of the {name} is no longer part of the result; it was hidden.")
+    if fresh:
+        held = [hierarchy.parent_item(scene, node) for node in nodes.models.values() if node not in fresh]
+        folder = held[0] if held else hierarchy.new_folder(scene, f"{base} – Knee surfaces", parent)
+        for node in fresh:
+            hierarchy.place(scene, node, folder)
+        if not held:
+            # One legend for all bones: they share the colors and the range.
+            colors.add_legend(fresh[0].GetDisplayNode(), "Cartilage\nthickness\n(mm)")
+
+
+def _connect(node, part, structure, nodes: KneeNodes, volumeNode, attributes) -> None:
+    provenance.mark(node, attributes)
+    node.SetAttribute(_PART, part)
+    if structure:
+        node.SetAttribute(_STRUCTURE, structure)
+    if nodes.segmentation is not None:
+        node.SetNodeReferenceID(_TO_SEGMENTATION, nodes.segmentation.GetID())
+    if volumeNode is not None:
+        node.SetNodeReferenceID(_TO_VOLUME, volumeNode.GetID())
+    if part != "table":
+        node.SetNodeReferenceID(_TO_TABLE, nodes.table.GetID())
+    if _is_sealed(node):
+        provenance.seal(node)
+
+
+def _finished(nodes: KneeNodes, loaded: _Loaded, job_folder) -> KneeNodes:
+    nodes.side = loaded.side
+    nodes.warnings = list(loaded.result.warnings) + nodes.warnings
+    nodes.jobFolder = Path(job_folder)
+    return nodes
+
+
+# -- finding and naming
+
+def _parts_of(scene, segmentationNode) -> dict:
+    """(part, structure) -> the latest node of that kind that describes the segmentation."""
+    parts = {}
+    for index in range(scene.GetNumberOfNodes()):
+        node = scene.GetNthNode(index)
+        if node.GetAttribute(_PART) and node.GetNodeReference(_TO_SEGMENTATION) is segmentationNode:
+            parts[(node.GetAttribute(_PART), node.GetAttribute(_STRUCTURE) or "")] = node
+    return parts
+
+
+def _is_sealed(node) -> bool:
+    """Nodes whose content a person may edit."""
+    return node.IsA("vtkMRMLTableNode") or node.IsA("vtkMRMLModelNode")
+
+
+def _base_name(anchor, job_folder) -> str:
+    return anchor.GetName() if anchor is not None else Path(job_folder).resolve().name
+
+
+def _title(name: str) -> str:
+    if name in BY_NAME:
+        return BY_NAME[name].title
+    return name.replace("_", " ").capitalize()
+
+
+def _chart_rows(measurements) -> dict[str, float]:
+    """Bar label -> mean thickness; a cartilage with regions is shown by its regions."""
+    means = [m for m in measurements if m.name == _CHART_VALUE and math.isfinite(m.value)]
+    with_regions = {m.structure for m in means if m.region != "whole"}
+    rows = {}
+    for m in means:
+        if m.region != "whole":
+            bone = _title(m.structure).removesuffix(" cartilage")
+            rows[f"{bone}: {m.region.replace('_', ' ')}"] = m.value
+        elif m.structure not in with_regions:
+            rows[_title(m.structure).removesuffix(" cartilage")] = m.value
+    return rows

@@ -1,0 +1,27 @@
+"""Volume nodes from images."""
+
+from __future__ import annotations
+
+import SimpleITK as sitk
+import vtk
+from vtk.util.numpy_support import numpy_to_vtk
+
+from .geometry import ijk_to_ras_of, matrix_of_array
+
+
+def new_volume_node(scene, name: str, image: sitk.Image):
+    """Add a scalar volume node with the voxels and geometry (LPS, mm) of ``image``; its name is made unique."""
+    node = scene.CreateNodeByClass("vtkMRMLScalarVolumeNode")
+    node.UnRegister(None)
+    node.SetName(scene.GenerateUniqueName(name))
+    data = vtk.vtkImageData()
+    data.SetDimensions(image.GetSize())
+    scalars = numpy_to_vtk(sitk.GetArrayViewFromImage(image).ravel(), deep=True)
+    scalars.SetName("ImageScalars")
+    data.GetPointData().SetScalars(scalars)
+    node.SetAndObserveImageData(data)
+    node.SetIJKToRASMatrix(matrix_of_array(ijk_to_ras_of(image)))
+    node.SetSpacing(image.GetSpacing())
+    scene.AddNode(node)
+    node.CreateDefaultDisplayNodes()
+    return node

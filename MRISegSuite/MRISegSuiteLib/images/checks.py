@@ -6,7 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import WrongContent
-from .reading import Volume, spacing_sentence
+from .reading import Volume, require_numbers, spacing_sentence
 
 #: Limits of voxel spacing (mm): beyond them the unit or the header is wrong.
 SPACING_LIMITS_MM = (0.05, 10.0)
@@ -32,14 +32,7 @@ def check_knee_volume(volume: Volume, path="the image") -> list[str]:
     _check_spacing(image, path)
     warnings = _check_field_of_view(image, path)
     array = sitk.GetArrayViewFromImage(image)
-    if array.dtype.kind == "f":
-        bad = int(array.size - np.count_nonzero(np.isfinite(array)))
-        if bad:
-            raise WrongContent(
-                f"{path} holds {bad} voxels that are not numbers (NaN or infinite), "
-                f"{100 * bad / array.size:.3g} % of the volume.",
-                "Export the scan again, or replace them.",
-            )
+    require_numbers(array, path)
     low, high = float(array.min()), float(array.max())
     if low == high:
         raise WrongContent(f"{path} is constant: every voxel is {low:g}.", "Give the scan itself; this file is empty.")

@@ -16,6 +16,7 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 from pydicom.errors import InvalidDicomError
+from pydicom.uid import MRImageStorage
 
 from ..errors import BadArguments, UnreadableImage, WrongContent
 from .reading import Volume, root_sum_of_squares
@@ -164,6 +165,8 @@ def _read_headers(folder: Path, required: Path | None) -> tuple[list[_Slice], li
             multi_frame.append(file)
         elif _is_image_slice(header):
             slices.append(_slice_of(file, header))
+        elif "SeriesInstanceUID" not in header or header.get("SOPClassUID") == MRImageStorage:
+            broken.append(file)  # every DICOM object has a series, every MR slice a position: the rest is cut off
         else:
             other.append(file)
     if required is not None:

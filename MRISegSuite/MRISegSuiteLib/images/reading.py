@@ -17,6 +17,9 @@ from .nifti_header import nifti_geometry_warnings
 #: Extensions that are read as image files; everything else has to be DICOM.
 IMAGE_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 
+#: NIfTI-1 data types with fractions: code -> numpy type.
+_NIFTI_FLOATS = {16: "f4", 64: "f8"}
+
 _SUPPORTED = "NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) or a DICOM folder"
 
 
@@ -92,7 +95,7 @@ def read_image_file(path) -> sitk.Image:
         raise UnreadableImage(f"{path} is empty (0 bytes).", "Copy or export the file again.")
     if not is_image_file(path):
         raise UnreadableImage(f"{path} has no extension of an image file.", f"Give {_SUPPORTED}.")
-    _require_whole_nifti(path)
+    _require_sound_nifti(path)
     try:
         return sitk.ReadImage(str(path))
     except RuntimeError as exception:
@@ -191,45 +194,50 @@ def _first_bytes(path: Path, count: int) -> bytes:
         return stream.read(count)
 
 
-def _stored_length(path: Path) -> int:
-    """Number of bytes of the file, of its unpacked content for ``.gz``.
-
-    ITK reads a truncated .gz or .nii, fills the rest with zeros and says nothing; hence this check of our own.
-    """
-    if not path.name.lower().endswith(".gz"):
-        return path.stat().st_size
-    length = 0
+def _require_sound_nifti(path: Path) -> None:
+    """Refuse what ITK passes over in silence: it fills up a truncated NIfTI file with zeros, and turns NaN into 0."""
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        return
     try:
-        with gzip.open(path, "rb") as stream:
-            while block := stream.read(1 << 22):
-                length += len(block)
+        opener = gzip.open if path.name.lower().endswith(".gz") else open
+        with opener(path, "rb") as stream:
+            content = stream.read()
     except (OSError, EOFError, zlib.error) as exception:
         raise UnreadableImage(
             f"{path} is truncated or damaged ({exception}).", "Copy or export the file again."
         ) from exception
-    return length
-
-
-def _require_whole_nifti(path: Path) -> None:
-    if not path.name.lower().endswith((".nii", ".nii.gz")):
-        return
-    length = _stored_length(path)
-    header = _first_bytes(path, 348)
-    if len(header) < 348:
+    if len(content) < 348:
         raise UnreadableImage(
-            f"{path} is truncated: {len(header)} bytes are less than a NIfTI header.", "Copy or export the file again."
+            f"{path} is truncated: {len(content)} bytes are less than a NIfTI header.",
+            "Copy or export the file again.",
         )
-    order = "<" if struct.unpack("<i", header[:4])[0] == 348 else ">"
-    if struct.unpack(order + "i", header[:4])[0] != 348 or header[344:347] != b"n+1":
+    order = "<" if struct.unpack("<i", content[:4])[0] == 348 else ">"
+    if struct.unpack(order + "i", content[:4])[0] != 348 or content[344:347] != b"n+1":
         return  # NIfTI-2 or no NIfTI at all: ITK says so
-    dimensions = struct.unpack(order + "8h", header[40:56])
-    bits = struct.unpack(order + "h", header[72:74])[0]
-    offset = int(struct.unpack(order + "f", header[108:112])[0])
+    dimensions = struct.unpack(order + "8h", content[40:56])
+    kind, bits = struct.unpack(order + "2h", content[70:74])
+    offset = int(struct.unpack(order + "f", content[108:112])[0])
     voxels = int(np.prod([max(1, d) for d in dimensions[1 : 1 + max(0, min(7, dimensions[0]))]], dtype=np.int64))
     needed = offset + voxels * bits // 8
-    if length < needed:
+    if len(content) < needed:
         raise UnreadableImage(
-            f"{path} is truncated: it holds {length} bytes of {needed}.", "Copy or export the file again."
+            f"{path} is truncated: it holds {len(content)} bytes of {needed}.", "Copy or export the file again."
+        )
+    if kind in _NIFTI_FLOATS:
+        values = np.frombuffer(content, np.dtype(_NIFTI_FLOATS[kind]).newbyteorder(order), voxels, offset)
+        require_numbers(values, path)
+
+
+def require_numbers(array: np.ndarray, path) -> None:
+    """Raise WrongContent when ``array`` holds NaN or infinite values."""
+    if array.dtype.kind != "f":
+        return
+    bad = int(array.size - np.count_nonzero(np.isfinite(array)))
+    if bad:
+        raise WrongContent(
+            f"{path} holds {bad} voxels that are not numbers (NaN or infinite), "
+            f"{100 * bad / array.size:.3g} % of the volume.",
+            "Export the image again, or replace them.",
         )
 
 

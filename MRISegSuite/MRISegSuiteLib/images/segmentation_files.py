@@ -14,7 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import BadArguments, UnreadableImage, WrongContent
-from .reading import as_single_3d, read_image_file
+from .reading import as_single_3d, read_image_file, require_numbers
 from .terminology import terminology_entry
 from .writing import write_image
 
@@ -179,7 +179,8 @@ def _masks_of_labels(image, labels, accepted, path, warn) -> dict[str, np.ndarra
     image = as_single_3d(image, path)
     array = sitk.GetArrayFromImage(image)
     if array.dtype.kind == "f":
-        if not np.isfinite(array).all() or (array != np.rint(array)).any():
+        require_numbers(array, path)
+        if (array != np.rint(array)).any():
             raise WrongContent(
                 f"{path} holds fractions, not labels: it is a scan or a probability map.",
                 "Give a label map (whole numbers) or a .seg.nrrd.",

@@ -128,6 +128,21 @@ def volume_of(segmentationNode):
     return segmentationNode.GetNodeReference(role)
 
 
+def nodes_of(scene, segmentationNode) -> KneeNodes | None:
+    """The nodes that describe a segmentation (also after the scene was loaded again), or None when nothing does."""
+    parts = _parts_of(scene, segmentationNode)
+    if not parts:
+        return None
+    return KneeNodes(
+        segmentation=segmentationNode,
+        models={structure: node for (part, structure), node in parts.items() if part == "model"},
+        table=parts.get(("table", "")),
+        chart=parts.get(("chart", "")),
+        chartTable=parts.get(("chart_table", "")),
+        series=parts.get(("series", "")),
+    )
+
+
 # -- reading
 
 def _load(job_folder) -> _Loaded:

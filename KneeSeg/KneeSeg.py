@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import Enum
 
 import slicer
+import vtk
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -17,9 +18,21 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
     ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
 )
+from slicer.util import VTKObservationMixin
 
+from KneeSegLib import scene as knee_scene
 from KneeSegLib.knee_logic import KneeLogic
+from KneeSegLib.recipes import Done, command_recipe, python_recipe
+from KneeSegLib.summary import summary_of_table
+from MRISegSuiteLib.panel.copying import file_of_node, suite_command
+from MRISegSuiteLib.panel.keyboard import give_buddies
+from MRISegSuiteLib.panel.logic_runner import LogicRunner
+from MRISegSuiteLib.panel.model_chooser import ModelChooser
+from MRISegSuiteLib.panel.run_control import RunControl, RunWidgets
+
+_EDITED = slicer.vtkSegmentation.SourceRepresentationModified
 
 
 class KneeSeg(ScriptedLoadableModule):
@@ -78,6 +91,275 @@ class KneeSegParameterNode:
     side: KneeSide = KneeSide.auto
     device: ComputeDevice = ComputeDevice.auto
     resultSegmentation: vtkMRMLSegmentationNode
+
+
+class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The panel. Everything that it does can be done with :class:`KneeSegLogic` from a script."""
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self._parameterNode = None
+        self._parameterNodeGuiTag = None
+        self._run = None
+        self._models = None
+        self._pending = self._done = None  # the run under way, and the last one: what the copy buttons describe
+        self._result = None  # KneeNodes of the chosen result
+        self._warnings = []
+        self._edited = False
+        self._observedSegmentation = None
+
+    def setup(self):
+        ScriptedLoadableModuleWidget.setup(self)
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/KneeSeg.ui"))
+        self.layout.addWidget(uiWidget)
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+        self.logic = KneeSegLogic()
+        self._run = RunControl(
+            RunWidgets(self.ui.applyButton, self.ui.progressBar, self.ui.stageLabel, self.ui.reasonLabel,
+                       self.ui.errorFrame, self.ui.errorLabel, self.ui.detailsButton, self.ui.detailsText),
+            startText=_("&Apply"), onFinished=self._onFinished, onStateChanged=self._updateButtons)
+        self._models = ModelChooser(self.ui.modelSelector, self.ui.modelLabel, "knee", self._onModelChosen)
+
+        give_buddies(self.ui, ("inputVolumeSelector", "inputSegmentationSelector", "resultSelector"))
+
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self._onSceneStartClose)
+        self.addObserver(scene, scene.EndCloseEvent, self._onSceneEndClose)
+        self.addObserver(scene, scene.EndImportEvent, self._onSceneEndImport)
+        self.ui.applyButton.connect("clicked(bool)", self._onApply)
+        self.ui.measureAgainButton.connect("clicked(bool)", self._onMeasureAgain)
+        self.ui.editButton.connect("clicked(bool)", self._onEdit)
+        self.ui.showPlotButton.connect("clicked(bool)", self._onShowPlot)
+        self.ui.legendCheckBox.connect("clicked(bool)", self._onLegend)
+        self.ui.copyPythonButton.connect("clicked(bool)", self._onCopyPython)
+        self.ui.copyCommandButton.connect("clicked(bool)", self._onCopyCommand)
+        self._initializeParameterNode()
+
+    # -- life of the panel -------------------------------------------------------------------------------------------
+
+    def cleanup(self):
+        """The application or a reload takes the panel away: no process, no observer stays."""
+        if self._run is not None:
+            self._run.cleanup()
+        self._setParameterNode(None)
+        self._observeEdits(None)
+        self.removeObservers()
+
+    def enter(self):
+        self._initializeParameterNode()
+        self._models.refresh(self._parameterNode.modelId)
+        self._update()
+
+    def exit(self):
+        """Another module is shown: a run goes on, its result is loaded when it is there."""
+        self._disconnectGui()
+
+    def _onSceneStartClose(self, caller, event):
+        self._run.cancel(_("Cancelled, because the scene was closed."))
+        self._observeEdits(None)
+        self._result = self._done = None
+        self._warnings = []
+        self._setParameterNode(None)
+
+    def _onSceneEndClose(self, caller, event):
+        if self.parent.isEntered:
+            self._initializeParameterNode()
+
+    def _onSceneEndImport(self, caller, event):
+        self._initializeParameterNode()
+
+    def _initializeParameterNode(self):
+        self._setParameterNode(self.logic.getParameterNode())
+        if self._parameterNode.inputVolume is None and self._parameterNode.inputSegmentation is None:
+            self._parameterNode.inputVolume = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+
+    def _setParameterNode(self, parameterNode):
+        self._disconnectGui()
+        self._parameterNode = parameterNode
+        if parameterNode is not None:
+            self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
+            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
+            self._update()
+
+    def _disconnectGui(self):
+        if self._parameterNode is not None and self._parameterNodeGuiTag is not None:
+            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
+            self._parameterNodeGuiTag = None
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
+
+    # -- what is shown -----------------------------------------------------------------------------------------------
+
+    def _update(self, caller=None, event=None):
+        if self._parameterNode is None:
+            return
+        reason = self._missing()
+        self._run.setReason(reason is not None, reason or self._intention())
+        measuring = self._parameterNode.inputSegmentation is not None
+        self.ui.modelSelector.setEnabled(not measuring and self._models.card is not None)
+        self.ui.deviceSelector.setEnabled(not measuring)
+        self._showResult()
+        self._updateButtons()
+
+    def _missing(self):
+        """What is missing before a run can start, or None."""
+        parameters = self._parameterNode
+        volume, segmentation = parameters.inputVolume, parameters.inputSegmentation
+        if volume is None and segmentation is None:
+            return _("Choose a knee MRI to segment, or a segmentation to measure.")
+        if volume is not None and volume.GetImageData() is None:
+            return _("The volume \"{name}\" holds no image. Choose another one.").format(name=volume.GetName())
+        if segmentation is not None:
+            if segmentation.GetSegmentation().GetNumberOfSegments() == 0:
+                return _("The segmentation \"{name}\" is empty. Choose another one.").format(
+                    name=segmentation.GetName())
+            return None
+        if self._models.card is None:
+            return _("There is no model for knees on this computer. Add one in the module MRI Seg Suite, or choose a"
+                     " segmentation to measure.")
+        return None
+
+    def _intention(self):
+        parameters = self._parameterNode
+        if parameters.inputSegmentation is not None:
+            return _("Measures \"{name}\".").format(name=parameters.inputSegmentation.GetName())
+        return _("Segments \"{name}\" and measures it.").format(name=parameters.inputVolume.GetName())
+
+    def _showResult(self):
+        """Table, summary and legend of the chosen result."""
+        segmentation = self._parameterNode.resultSegmentation
+        nodes = knee_scene.nodes_of(slicer.mrmlScene, segmentation) if segmentation is not None else None
+        self._observeEdits(segmentation)
+        self._result = nodes
+        table = nodes.table if nodes is not None else None
+        if self.ui.resultTable.mrmlTableNode() is not table:
+            self.ui.resultTable.setMRMLTableNode(table)
+            self.ui.resultTable.resizeColumnsToContents()
+        self.ui.resultTable.setVisible(table is not None)
+        self.ui.summaryLabel.setText(self._summary(nodes))
+        self.ui.legendCheckBox.setChecked(self._legendIsShown())
+
+    def _summary(self, nodes):
+        if nodes is None or nodes.table is None:
+            if self._parameterNode.resultSegmentation is not None:
+                return _("This segmentation has not been measured. Choose it above as the segmentation and apply.")
+            return _("No result yet.")
+        lines = [summary_of_table(nodes.table)]
+        if self._edited:
+            lines.append(_("The segmentation was edited since: press \"Measure again\"."))
+        lines += [_("Note: {warning}").format(warning=warning) for warning in self._warnings]
+        return "\n".join(lines)
+
+    def _updateButtons(self):
+        running = self._run.isRunning
+        measured = self._result is not None and self._result.segmentation is not None
+        self.ui.editButton.setEnabled(measured)
+        self.ui.measureAgainButton.setEnabled(measured and not running)
+        self.ui.showPlotButton.setEnabled(measured and self._result.chart is not None)
+        self.ui.legendCheckBox.setEnabled(self._legend() is not None)
+        self.ui.copyPythonButton.setEnabled(self._done is not None)
+        self.ui.copyCommandButton.setEnabled(self._done is not None)
+
+    def _observeEdits(self, segmentationNode):
+        """Notice when a person edits the segmentation that the numbers describe."""
+        segmentation = segmentationNode.GetSegmentation() if segmentationNode is not None else None
+        if segmentation is self._observedSegmentation:
+            return
+        if self._observedSegmentation is not None:
+            self.removeObserver(self._observedSegmentation, _EDITED, self._onSegmentationEdited)
+        self._observedSegmentation = segmentation
+        self._edited = False
+        if segmentation is not None:
+            self.addObserver(segmentation, _EDITED, self._onSegmentationEdited)
+
+    def _onSegmentationEdited(self, caller, event):
+        if not self._edited:
+            self._edited = True
+            self.ui.summaryLabel.setText(self._summary(self._result))
+
+    def _onModelChosen(self, modelId):
+        if self._parameterNode is not None:
+            self._parameterNode.modelId = modelId
+            self._update()
+
+    # -- what the buttons do -----------------------------------------------------------------------------------------
+
+    def _onApply(self, checked=False):
+        if self._run.isRunning:
+            self._run.cancel()
+            return
+        parameters = self._parameterNode
+        card = self._models.card
+        measuring = parameters.inputSegmentation is not None
+        modelId = "" if measuring or card is None else card.id
+        volume, segmentation = parameters.inputVolume, parameters.inputSegmentation
+        side, device = parameters.side.value, parameters.device.value
+        self._start(volume, segmentation, modelId, side, device, again=False, begin=lambda: self.logic.process(
+            volume, modelId=modelId, side=side, device=device, segmentationNode=segmentation,
+            waitForCompletion=False))
+
+    def _onMeasureAgain(self, checked=False):
+        segmentation, side = self._result.segmentation, self._parameterNode.side.value
+        self._start(knee_scene.volume_of(segmentation), segmentation, "", side, "auto", again=True,
+                    begin=lambda: self.logic.measureAgain(segmentation, side=side, waitForCompletion=False))
+
+    def _start(self, volume, segmentation, modelId, side, device, again, begin):
+        self._pending = Done(
+            volume=volume.GetName() if volume is not None else None,
+            segmentation=segmentation.GetName() if segmentation is not None else None,
+            volumeFile=file_of_node(volume), segmentationFile=file_of_node(segmentation),
+            modelId=modelId, side=side, device=device, again=again)
+        # Edits from here on are not in the numbers that this run will give.
+        self._edited = False
+        self._run.start(LogicRunner(self.logic, begin))
+
+    def _onFinished(self, nodes):
+        self._done = self._pending
+        self._warnings = list(nodes.warnings)
+        if self._parameterNode is None:
+            return  # the scene was closed or the panel left while the result was loaded
+        self._parameterNode.resultSegmentation = nodes.segmentation
+        self._showResult()
+
+    def _onEdit(self, checked=False):
+        segmentation = self._result.segmentation
+        slicer.util.selectModule("SegmentEditor")
+        editor = slicer.modules.SegmentEditorWidget.editor
+        editor.setSegmentationNode(segmentation)
+        volume = knee_scene.volume_of(segmentation)
+        if volume is not None:
+            editor.setSourceVolumeNode(volume)
+
+    def _onShowPlot(self, checked=False):
+        slicer.modules.plots.logic().ShowChartInLayout(self._result.chart)
+
+    def _onLegend(self, checked=False):
+        self._legend().SetVisibility(self.ui.legendCheckBox.checked)
+
+    def _legend(self):
+        """The display node of the color legend that belongs to the shown result, or None."""
+        models = self._result.models.values() if self._result is not None else ()
+        for model in models:
+            legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(model)
+            if legend is not None:
+                return legend
+        return None
+
+    def _legendIsShown(self):
+        legend = self._legend()
+        return legend is not None and bool(legend.GetVisibility())
+
+    def _onCopyPython(self, checked=False):
+        self._copy(python_recipe(self._done), _("The Python script was copied."))
+
+    def _onCopyCommand(self, checked=False):
+        self._copy(command_recipe(self._done, suite_command()), _("The command was copied."))
+
+    def _copy(self, text, message):
+        slicer.app.clipboard().setText(text)
+        self.ui.copiedLabel.setText(message)
 
 
 class KneeSegLogic(ScriptedLoadableModuleLogic, KneeLogic):

@@ -58,13 +58,10 @@ def new_scene():
     """An empty scene in ``slicer.mrmlScene``, with new logics; the panels are told."""
     import slicer
 
-    from slicer_stand_in import application
+    from MRISegSuiteLib.scene.headless import HeadlessSlicer
 
-    scene, logic, logics = application.make_scene()
-    for name, module_logic in logics.items():
-        setattr(slicer.modules, name, application.CoreModule(module_logic))
-    slicer.app.setScene(scene, logic)
-    return scene
+    slicer.app.setHeadless(HeadlessSlicer())
+    return slicer.mrmlScene
 
 
 def load_modules(*paths):
@@ -73,13 +70,11 @@ def load_modules(*paths):
 
     from slicer_stand_in.application import ScriptedModule
 
-    loaded = []
-    for path in paths:
-        module = ScriptedModule(path)
-        setattr(slicer.modules, module.name.lower(), module)
-        slicer.app.moduleManager().modules[module.name] = module
+    loaded = [ScriptedModule(path) for path in paths]
+    for module in loaded:  # all folders are on the path before the first module is executed, as in Slicer
+        module.register()
+    for module in loaded:
         module.load()
-        loaded.append(module)
     slicer.app.startupCompleted.emit()
     return loaded
 

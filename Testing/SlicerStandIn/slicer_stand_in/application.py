@@ -77,11 +77,16 @@ class ScriptedModule:
         self.title = ""
         self._representation = None
 
-    def load(self):
-        """Execute the module file and its module class, as the application does at start."""
-        folder = os.path.dirname(self.path)
+    def register(self):
+        """Make the module known and its folder importable."""
+        folder = os.path.dirname(os.path.abspath(self.path))
         if folder not in sys.path:
             sys.path.append(folder)
+        setattr(slicer.modules, self.name.lower(), self)
+        slicer.app.moduleManager().modules[self.name] = self
+
+    def load(self):
+        """Execute the module file and its module class, as the application does at start."""
         spec = importlib.util.spec_from_file_location(self.name, self.path)
         module = importlib.util.module_from_spec(spec)
         sys.modules[self.name] = module
@@ -142,9 +147,10 @@ class Application(QtWidgets.QApplication):
         QtCore.QSettings.setPath(QtCore.QSettings.IniFormat, QtCore.QSettings.UserScope, self._folder.name)
         self._moduleManager = ModuleManager()
         self._layoutManager = None
-        self._applicationLogic = None
+        self._headless = None
 
     temporaryPath = QtCore.Property(str, lambda self: self._folder.name)
+    launcherExecutableFilePath = QtCore.Property(str, lambda self: "")
     slicerHome = QtCore.Property(str, lambda self: self._folder.name)
 
     def moduleManager(self):
@@ -154,7 +160,7 @@ class Application(QtWidgets.QApplication):
         return self._layoutManager
 
     def applicationLogic(self):
-        return self._applicationLogic
+        return self._headless.application_logic
 
     def settings(self):
         return QtCore.QSettings()
@@ -168,53 +174,27 @@ class Application(QtWidgets.QApplication):
     def mrmlScene(self):
         return slicer.mrmlScene
 
-    def setScene(self, scene, applicationLogic):
-        """Only in the stand-in: what the application does with its one scene at start."""
-        self._applicationLogic = applicationLogic
+    def setHeadless(self, headless):
+        """Only in the stand-in: take over a scene with its logics, as the application makes one at start."""
+        self._headless = headless
+        slicer.mrmlScene = headless.scene
+        for name, logic in headless.logics.items():
+            setattr(slicer.modules, name.lower(), CoreModule(name, logic))
         self._layoutManager = LayoutManager()
         for module in self._moduleManager.modules.values():
             if module._representation is not None:
-                module._representation.setMRMLScene(scene)
+                module._representation.setMRMLScene(headless.scene)
 
 
 class Modules:
     """``slicer.modules``: modules by lower-case name, and their instances and widgets."""
 
 
-def make_scene():
-    """A scene with its application logic and the module logics that the suite uses (as slicer-core needs it)."""
-    scene = slicer.vtkMRMLScene()
-    slicer.mrmlScene = scene
-    logic = slicer.vtkSlicerApplicationLogic()
-    logic.SetMRMLScene(scene)
-    colors = slicer.vtkMRMLColorLogic()
-    colors.SetMRMLApplicationLogic(logic)
-    colors.SetMRMLScene(scene)
-    logic.SetModuleLogic("Colors", colors)
-    logics = {"colors": colors}
-    share = tempfile.gettempdir()
-    for name, className in (("subjecthierarchy", "vtkSlicerSubjectHierarchyModuleLogic"),
-                            ("segmentations", "vtkSlicerSegmentationsModuleLogic"),
-                            ("volumes", "vtkSlicerVolumesLogic"), ("models", "vtkSlicerModelsLogic"),
-                            ("markups", "vtkSlicerMarkupsLogic"), ("plots", "vtkSlicerPlotsLogic"),
-                            ("tables", "vtkSlicerTablesLogic")):
-        if not hasattr(slicer, className):
-            continue
-        module_logic = getattr(slicer, className)()
-        module_logic.SetModuleShareDirectory(share)
-        module_logic.SetMRMLApplicationLogic(logic)
-        module_logic.SetMRMLScene(scene)
-        logic.SetModuleLogic(className.removeprefix("vtkSlicer").removesuffix("Logic").removesuffix("Module"),
-                             module_logic)
-        logics[name] = module_logic
-    return scene, logic, logics
-
-
 class CoreModule:
     """A module of Slicer itself, of which only the logic exists here."""
 
-    def __init__(self, logic):
-        self._logic = logic
+    def __init__(self, name, logic):
+        self.name, self._logic = name, logic
 
     def logic(self):
         return self._logic

@@ -187,7 +187,11 @@ class _TableModel(QtCore.QAbstractTableModel):
     def headerData(self, section, orientation, role=QtCore.Qt.DisplayRole):
         if role != QtCore.Qt.DisplayRole:
             return None
-        return self.table.GetColumnName(section) if orientation == QtCore.Qt.Horizontal else str(section + 1)
+        if orientation != QtCore.Qt.Horizontal:
+            return str(section + 1)
+        name = self.table.GetColumnName(section)
+        node = self.parent()._node
+        return node.GetColumnTitle(name) if node.GetUseColumnTitleAsColumnHeader() else name
 
 
 class qMRMLTableView(QtWidgets.QTableView):

@@ -106,7 +106,8 @@ def _setattr(self, name, value):
         known.fset(self, value)
     elif hasattr(type(known), "__set__"):
         known.__set__(self, value)
-    elif cls.__module__.startswith("PySide6.") and name not in _OWN_ATTRIBUTES:
+    elif cls.__module__.startswith("PySide6.") and name not in _OWN_ATTRIBUTES \
+            and not isinstance(value, QtCore.SignalInstance):  # which PySide6 itself keeps on the object
         raise AttributeError(f"{cls.__name__} has no property '{name}': PythonQt sets no new attribute")
     else:
         self.__dict__[name] = value

@@ -1,0 +1,84 @@
+"""What the panel did, as a script for Slicer's console and as a command line: the exact text to repeat it.
+
+Pure text: no Slicer, no Qt.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Done:
+    """One run of the panel.
+
+    Attributes:
+        volume, segmentation: names of the nodes, or None where the run had none.
+        volumeFile, segmentationFile: the files that hold the same, or None where nothing on disk does.
+        modelId: id of the model; empty where the segmentation was measured.
+        side: "auto", "left" or "right".
+        device: "auto", "cpu" or "cuda".
+        again: True where an edited result was measured again.
+    """
+
+    volume: str | None
+    segmentation: str | None
+    volumeFile: str | None = None
+    segmentationFile: str | None = None
+    modelId: str = ""
+    side: str = "auto"
+    device: str = "auto"
+    again: bool = False
+
+
+def python_recipe(done: Done) -> str:
+    """The script for Slicer's Python console."""
+    lines = ["from KneeSeg import KneeSegLogic", ""]
+    arguments = []
+    if done.volume is not None and not done.again:
+        lines.append(f"volume = slicer.util.getNode({done.volume!r})")
+        arguments.append("volume")
+    if done.segmentation is not None:
+        lines.append(f"segmentation = slicer.util.getNode({done.segmentation!r})")
+        arguments.append("segmentation" if done.again else "segmentationNode=segmentation")
+    elif done.modelId:
+        arguments.append(f"modelId={done.modelId!r}")
+    arguments.append(f"side={done.side!r}")
+    if done.segmentation is None:
+        arguments.append(f"device={done.device!r}")
+    method = "measureAgain" if done.again else "process"
+    lines.append(f"nodes = KneeSegLogic().{method}({', '.join(arguments)})")
+    return "\n".join(lines) + "\n"
+
+
+def command_recipe(done: Done, command: str) -> str:
+    """The command line that does the same without a window.
+
+    Args:
+        done: what was done.
+        command: how ``mriseg`` is started, e.g. ``./mriseg`` or ``Slicer --no-main-window --python-script …``.
+    """
+    lines, words = [], []
+    if done.volume is not None:
+        words.append(_file(done.volume, done.volumeFile, ".nrrd", lines))
+    words += ["--out", "knee-results"]
+    if done.segmentation is not None:
+        words += ["--segmentation", _file(done.segmentation, done.segmentationFile, ".seg.nrrd", lines)]
+    else:
+        if done.modelId:
+            words += ["--model", done.modelId]
+        if done.device != "auto":
+            words += ["--device", done.device]
+    if done.side != "auto":
+        words += ["--side", done.side]
+    lines.append(f"{command} knee {shlex.join(words)}")
+    return "\n".join(lines) + "\n"
+
+
+def _file(name: str, path: str | None, extension: str, lines: list[str]) -> str:
+    if path is not None:
+        return path
+    path = "".join(c if c.isalnum() or c in "-_." else "_" for c in name) + extension
+    lines.append(f"# First save the node {name!r} as {path}: no file on disk holds it as it is now.")
+    return path

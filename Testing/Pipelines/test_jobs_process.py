@@ -12,6 +12,7 @@ from pathlib import Path
 
 import job_tasks
 import pytest
+
 from MRISegSuiteLib.errors import BadArguments, Cancelled, SuiteError, UnwritableOutput
 from MRISegSuiteLib.jobs import Job, JobProcess, Result
 

@@ -1,0 +1,1 @@
+"""The command line: the same jobs as the panels start, for a terminal, a script or a cluster."""

@@ -1,0 +1,100 @@
+"""The arguments of the command line."""
+
+from __future__ import annotations
+
+import argparse
+
+from .. import __version__
+from ..errors import BadArguments
+from ..jobs.description import DEVICES
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of ``mriseg``; ``command`` names what to do."""
+    top = argparse.ArgumentParser(
+        prog="mriseg",
+        description="Segment and measure MR images, on this computer, without a graphical interface.",
+        epilog="Exit code: 0 done, 2 bad input or arguments, 3 cancelled, 1 anything else. "
+               "Research software, not a medical device.",
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"MRI Seg Suite {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+
+    def command(name, text):
+        return commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+
+    demo = command("demo", "Segment and measure a virtual knee and compare with its known truth; writes a report.")
+    demo.add_argument("--out", metavar="DIR", default="demo", help="output folder (default: %(default)s)")
+    _add_device(demo)
+
+    test = command("test", "Run the test suite of this repository.")
+    test.add_argument("pytest_arguments", nargs=argparse.REMAINDER, metavar="...", help="passed on to pytest")
+
+    knee = command("knee", "Segment a knee MRI and measure its cartilage, region by region.")
+    knee.add_argument("input", nargs="?", metavar="INPUT",
+                      help="NIfTI, NRRD, MHA or a DICOM folder; may be left out with --segmentation")
+    knee.add_argument("--out", metavar="DIR", required=True, help="output folder")
+    knee.add_argument("--segmentation", metavar="FILE",
+                      help="measure this segmentation (.seg.nrrd or a label map) instead of running a model")
+    knee.add_argument("--labels", metavar="NAME=NUMBER,...", type=labels,
+                      help="what the numbers of a label map mean, e.g. femur=1,femoral_cartilage=2")
+    knee.add_argument("--model", metavar="ID", help="model to use (see: mriseg models list)")
+    knee.add_argument("--side", choices=("auto", "left", "right"), default="auto",
+                      help="side of the knee (default: from its anatomy)")
+    _add_device(knee)
+
+    models = command("models", "List, show, check, add or remove models.")
+    actions = models.add_subparsers(dest="action", metavar="list|show|check|add|remove")
+    actions.add_parser("list", help="the models on this computer (default)", allow_abbrev=False)
+    show = actions.add_parser("show", help="the card of a model", allow_abbrev=False)
+    show.add_argument("id", metavar="ID")
+    check = actions.add_parser("check", help="hash the files of a model, or of all", allow_abbrev=False)
+    check.add_argument("id", metavar="ID", nargs="?")
+    add = actions.add_parser("add", help="copy a model folder, .zip or weights file with its card", allow_abbrev=False)
+    add.add_argument("path", metavar="PATH")
+    remove = actions.add_parser("remove", help="delete a model that you added", allow_abbrev=False)
+    remove.add_argument("id", metavar="ID")
+
+    run = command("run", "Run a job file, in its own folder.")
+    run.add_argument("job", metavar="JOB.json")
+    run.add_argument("--out", metavar="DIR", help="output folder (default: the folder of the job file)")
+    return top
+
+
+def labels(text: str) -> dict[str, int]:
+    """``femur=1,tibia=2`` as a dictionary.
+
+    Raises:
+        argparse.ArgumentTypeError: not of that form, or a name or number twice.
+    """
+    found: dict[str, int] = {}
+    for part in text.split(","):
+        name, equals, number = (piece.strip() for piece in part.partition("="))
+        if not (equals and name and number.isascii() and number.isdigit() and int(number) > 0):
+            raise argparse.ArgumentTypeError(f"{part!r} is not NAME=NUMBER with a number above 0")
+        if name in found or int(number) in found.values():
+            raise argparse.ArgumentTypeError(f"{part!r} repeats a name or a number")
+        found[name] = int(number)
+    return found
+
+
+def check_together(arguments) -> None:
+    """What single arguments cannot tell.
+
+    Raises:
+        BadArguments
+    """
+    if arguments.command != "knee":
+        return
+    if arguments.input is None and arguments.segmentation is None:
+        raise BadArguments("There is nothing to measure.", "Name a scan as INPUT, or a segmentation with --segmentation.")
+    if arguments.labels and not arguments.segmentation:
+        raise BadArguments("--labels explains the numbers of a label map, but there is no --segmentation.")
+    if arguments.model and arguments.segmentation:
+        raise BadArguments("--model and --segmentation exclude each other: a segmentation is measured without a model.")
+
+
+def _add_device(command) -> None:
+    command.add_argument("--device", choices=DEVICES, default="auto",
+                         help="where networks run (default: the GPU if one works)")

@@ -1,0 +1,128 @@
+"""The commands that are jobs: demo, knee, run."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import BadArguments, BadInput, ModelMissing
+from ..jobs import Job, JobProcess, Result
+from ..jobs.description import FILE_NAME as JOB_FILE
+from ..jobs.folder import LOG_FILE
+from ..models import Registry
+from .progress_lines import ProgressLines, duration
+from .scene_step import add_scene
+from .worker_python import WorkerPython
+
+_POLL_EVERY_S = 0.1
+
+
+def demo(arguments, worker: WorkerPython) -> int:
+    """``mriseg demo``"""
+    return run_job(Job("demo", {}, {"device": arguments.device}), Path(arguments.out), worker)
+
+
+def knee(arguments, worker: WorkerPython) -> int:
+    """``mriseg knee``"""
+    inputs, parameters, model = {}, {"side": arguments.side, "device": arguments.device}, None
+    if arguments.input is not None:
+        inputs["image"] = _existing(arguments.input)
+    if arguments.segmentation is not None:
+        inputs["segmentation"] = _existing(arguments.segmentation)
+        if arguments.labels:
+            parameters["labels"] = arguments.labels
+    else:
+        model = _model_for("knee", arguments.model)
+    return run_job(Job("knee", inputs, parameters, model), Path(arguments.out), worker)
+
+
+def run(arguments, worker: WorkerPython) -> int:
+    """``mriseg run JOB.json``"""
+    path = Path(arguments.job)
+    if path.is_dir():
+        path = path / JOB_FILE
+    return run_job(Job.read(path), Path(arguments.out) if arguments.out else path.parent, worker)
+
+
+def run_job(job: Job, folder: Path, worker: WorkerPython) -> int:
+    """Run a job in a worker process with progress on stderr; Ctrl+C cancels. Returns the exit code.
+
+    Raises:
+        SuiteError: what stopped it before the worker was started.
+    """
+    begin = time.monotonic()
+    process = JobProcess.for_job(job, folder, python=worker.executable, environment=worker.environment)
+    lines = ProgressLines()
+    with _termination_as_interrupt():
+        try:
+            process.start()
+            while (state := process.poll()).status == "running":
+                lines.show(state)
+                time.sleep(_POLL_EVERY_S)
+        except KeyboardInterrupt:
+            state = process.cancel()
+    lines.end()
+    if state.error is not None:
+        print(f"mriseg: {state.message} (Details: {folder / LOG_FILE})", file=sys.stderr, flush=True)
+        return state.error.exit_code
+    result = process.result()
+    note = add_scene(folder, result, worker)
+    _tell(Result.read(folder), folder, time.monotonic() - begin, note)
+    return 0
+
+
+def _tell(result: Result, folder: Path, seconds: float, note: str) -> None:
+    print(f"{result.task}: done in {duration(seconds)}; results in {folder}")
+    for role, name in result.files.items():
+        if role in ("report", "table", "segmentation", "scene"):
+            print(f"  {role}: {shlex.quote(str(folder / name))}")
+    for text in result.warnings:
+        print(f"  warning: {text}")
+    if note:
+        print(f"  note: {note}")
+    sys.stdout.flush()
+
+
+def _model_for(task: str, wanted: str | None) -> dict:
+    registry = Registry()
+    if wanted:
+        card = registry.get(wanted)
+        if card.task != task:
+            raise BadArguments(f"The model {wanted} is for {card.task}, not for {task}.", "See: mriseg models list")
+    else:
+        cards = registry.cards(task)
+        if not cards:
+            raise ModelMissing(f"There is no model for {task} on this computer.", "Add one: mriseg models add PATH.")
+        card = cards[0]
+    return {"id": card.id, "version": card.version, "sha256": card.sha256}
+
+
+def _existing(path: str) -> str:
+    """The absolute path of an input, checked before anything of an earlier run is replaced."""
+    if not Path(path).exists():
+        raise BadInput(f"{path} does not exist.", "Check the path.")
+    return str(Path(path).resolve())
+
+
+@contextmanager
+def _termination_as_interrupt():
+    """A polite request to end (kill, a closed terminal) cancels the job as Ctrl+C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    former = {name: signal.signal(getattr(signal, name), interrupt) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in former.items():
+            signal.signal(getattr(signal, name), handler)

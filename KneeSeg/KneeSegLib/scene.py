@@ -26,7 +26,7 @@ from .structures import BY_NAME, INPUT_NAMES, STRUCTURES
 
 #: Point data of the bones' surfaces (see measure.KneeMeasurement).
 THICKNESS, SUBCHONDRAL = "thickness_mm", "subchondral"
-#: Point data that is shown: thickness on the joint surface, colors.OUTSIDE elsewhere.
+#: Point data that is shown: thickness on the joint surface, something else elsewhere (see colors.shown_values).
 SHOWN_THICKNESS = "thickness_shown_mm"
 #: End of the color scale, mm: thicker is rare (patella) and still tells.
 THICKEST_SHOWN_MM = 4.0
@@ -169,9 +169,7 @@ def _add_shown_thickness(mesh) -> None:
     data = mesh.GetPointData()
     if data.HasArray(THICKNESS) and data.HasArray(SUBCHONDRAL):
         thickness, joint = get_point_data(mesh, THICKNESS), get_point_data(mesh, SUBCHONDRAL) > 0
-        shown = thickness.copy()
-        shown[~joint] = colors.OUTSIDE
-        set_point_data(mesh, SHOWN_THICKNESS, shown)
+        set_point_data(mesh, SHOWN_THICKNESS, colors.shown_values(thickness, joint, THICKEST_SHOWN_MM))
 
 
 # -- writing

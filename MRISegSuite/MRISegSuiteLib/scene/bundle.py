@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,7 @@ def save_bundle(job_folder) -> Path:
         volumeNode = _input_volume(scene, folder)
         nodes = add_results(scene, folder, result.task, volumeNode)
         arrange_views(scene, volumeNode, nodes)
+        _name_files(scene)
         path = write_scene(scene, folder / FILE_NAME)
     result.files["scene"] = FILE_NAME
     result.write(folder)
@@ -82,6 +84,18 @@ def _apart_scene():
         yield scene
     finally:
         scene.Clear(1)
+
+
+def _name_files(scene) -> None:
+    """Give every node a plain file name in the archive; the one Slicer makes of a name with a dash is unreadable."""
+    for index in range(scene.GetNumberOfNodes()):
+        node = scene.GetNthNode(index)
+        if node.IsA("vtkMRMLStorableNode") and node.GetSaveWithScene() and not node.GetHideFromEditors():
+            node.AddDefaultStorageNode()
+            storage = node.GetStorageNode()
+            if storage is not None:
+                words = re.findall(r"[A-Za-z0-9]+", node.GetName())
+                storage.SetFileName("_".join(words) + "." + storage.GetDefaultWriteFileExtension())
 
 
 def _input_volume(scene, folder):

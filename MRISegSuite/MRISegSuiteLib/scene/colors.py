@@ -15,24 +15,25 @@ _RAMP = np.array([
 ])
 _STEPS = 256
 
-#: Color of values below the range (surface that was not measured), and of exactly zero (bare bone).
+#: Color of surface that was not measured, and of exactly zero (bare bone).
 OUTSIDE_COLOR, ZERO_COLOR = (0.88, 0.82, 0.70), (0.84, 0.11, 0.10)
 
 #: Value for points that were not measured. Color nodes have no color for NaN that survives saving the scene.
 OUTSIDE = -1.0
 
 
-def shown_range(highest: float) -> tuple[float, float]:
-    """The scalar range for :func:`measure_color_node` so that 0 gets the color of zero and ``highest`` the last one.
+def shown_values(values: np.ndarray, measured: np.ndarray, highest: float) -> np.ndarray:
+    """Point values (>= 0) such that the color node of :func:`measure_color_node` over 0..``highest`` tells them apart.
 
-    The first color is for values below the range (OUTSIDE); the second begins just under 0.
+    Points that were not measured become OUTSIDE and get the first color. Zero, and what cannot be told from it,
+    becomes a value in the middle of the second color (``highest`` / 171), so that range and legend begin at 0.
     """
-    step = highest / (_STEPS - 2)
-    return -1.5 * step, highest
+    lowest = 1.5 * highest / _STEPS
+    return np.where(measured, np.maximum(values, lowest), OUTSIDE).astype(np.float32)
 
 
 def measure_color_node(scene, name: str):
-    """The color node for a measure >= 0: OUTSIDE and zero have colors of their own, the rest is a ramp.
+    """The color node for a measure >= 0: "not measured" and zero have colors of their own, the rest is a ramp.
 
     One per name in a scene: found again by an attribute, so that colors a user changed stay changed.
     """
@@ -62,7 +63,6 @@ def add_legend(displayNode, title: str):
     """Show a color legend for a display node and return its node."""
     legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(displayNode)
     legend.SetTitleText(title)
-    legend.SetLabelFormat("%.1f")
     legend.SetNumberOfLabels(5)
     legend.SetMaxNumberOfColors(_STEPS)
     legend.SetOrientation(legend.Vertical)

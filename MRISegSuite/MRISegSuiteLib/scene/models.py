@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import vtk
 
-from .colors import shown_range
 from .geometry import RAS_TO_LPS, local_to_world, transformed
 
 
@@ -51,7 +50,7 @@ def show_scalars(modelNode, array_name: str, colorNode, highest: float) -> None:
     display.SetAndObserveColorNodeID(colorNode.GetID())
     display.SetActiveScalar(array_name, vtk.vtkAssignAttribute.POINT_DATA)
     display.SetScalarRangeFlag(display.UseManualScalarRange)
-    display.SetScalarRange(*shown_range(highest))
+    display.SetScalarRange(0.0, highest)
     display.SetScalarVisibility(True)
 
 

@@ -17,6 +17,8 @@ from .json_schema import problems
 
 CARD_NAME = "model.json"
 MAX_CARD_BYTES = 1 << 20
+#: How a draft marks what a person has to write.
+TO_FILL = "TO FILL"
 
 _SCHEMA_FILE = Path(__file__).with_name("card.schema.json")
 _NEEDED_BY_NORMALIZATION = {
@@ -225,7 +227,7 @@ def _contradictions(content) -> list[str]:
             found.append("inference.smaller_patches: a window is larger than the patch")
     if len(set(inference.get("mirror_axes", []))) != len(inference.get("mirror_axes", [])):
         found.append("inference.mirror_axes: an axis is there twice")
-    return found + _not_finite(content, "")
+    return found + _unfinished(content, "")
 
 
 def _axis_contradictions(inputs):
@@ -266,13 +268,16 @@ def _output_contradictions(output):
     return found
 
 
-def _not_finite(value, place):
+def _unfinished(value, place) -> list[str]:
+    """Numbers that are none, and texts that a draft left to be filled in."""
     if isinstance(value, dict):
-        return [text for name, item in value.items() for text in _not_finite(item, f"{place}.{name}".lstrip("."))]
+        return [text for name, item in value.items() for text in _unfinished(item, f"{place}.{name}".lstrip("."))]
     if isinstance(value, list):
-        return [text for index, item in enumerate(value) for text in _not_finite(item, f"{place}[{index}]")]
+        return [text for index, item in enumerate(value) for text in _unfinished(item, f"{place}[{index}]")]
     if isinstance(value, float) and not math.isfinite(value):
         return [f"{place} is not a finite number"]
+    if isinstance(value, str) and value.startswith(TO_FILL):
+        return [f"{place} still reads {value!r}"]
     return []
 
 

@@ -81,7 +81,8 @@ def segment(
         report("Preparing the image", 0.02)
         canonical = [_in_axes(channel, card.axes) for channel in channels]
         region = _region(roi, like, canonical[0])
-        case = _CardCase(canonical, card, region, warnings.append)
+        prepare = getattr(network, "case", _CardCase)
+        case = prepare(canonical, card, region, warnings.append)
         del channels, canonical
         labels, probabilities, used = _run(network, case, card, chosen, want_probabilities, report, warnings)
         report("Returning to the image's grid", 0.97)
@@ -99,6 +100,9 @@ def segment(
 
 class _CardCase:
     """One image, prepared as the card says: the volume for the network, and the way back."""
+
+    #: Array axes of the card in the order of the volume's.
+    order = (0, 1, 2)
 
     def __init__(self, images: list[sitk.Image], card: Card, region, warn):
         self.canonical = images[0]
@@ -150,7 +154,14 @@ def _run(network, case, card, device, want_probabilities, report, warnings):
     for used, patch, batch in window_ladder(card.patch, card.smaller_patches, card.batch, device):
         _check_size(network, case.volume.shape[0], patch, batch, card)
         settings = WindowSettings(
-            patch, card.overlap, card.blending, batch, tuple(card.mirror_axes), used, case.activation, channels
+            patch=tuple(patch[axis] for axis in case.order),
+            overlap=tuple(card.overlap[axis] for axis in case.order),
+            blending=card.blending,
+            batch=batch,
+            mirror_axes=tuple(list(case.order).index(axis) for axis in card.mirror_axes),
+            device=used,
+            activation=case.activation,
+            channels=channels,
         )
         try:
             assembly = case.assembly(want_probabilities)
@@ -163,7 +174,7 @@ def _run(network, case, card, device, want_probabilities, report, warnings):
                         "Correct 'output' in the card.",
                     )
                 assembly.add(first, planes)
-            return assembly.labels, assembly.probabilities, used
+            return *assembly.finish(), used
         except Exception as exception:
             if not is_out_of_memory(exception):
                 raise

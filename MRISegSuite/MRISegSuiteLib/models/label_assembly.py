@@ -64,6 +64,10 @@ class LabelAssembly:
         else:
             self._held = None
 
+    def finish(self) -> tuple[np.ndarray, dict[str, np.ndarray] | None]:
+        """Labels and, where asked for, the probability of each structure, as arrays in the model's axes."""
+        return self.labels, self.probabilities
+
     def _fill(self, first: int, last: int) -> None:
         weights = self._weights[0].rows(first, last)
         low, high = int(weights.index.min()), int(weights.index.max()) + 1

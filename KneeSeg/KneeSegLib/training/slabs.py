@@ -60,7 +60,7 @@ def random_slab(knee: TissueMap, rng: np.random.Generator, slices: int = SLICES)
 class SlabStream(torch.utils.data.IterableDataset):
     """Endless slabs from a pool of virtual knees that is renewed one knee at a time."""
 
-    def __init__(self, paths: list[Path], seed: int, pool: int = 10, slabs_per_knee: int = 45) -> None:
+    def __init__(self, paths: list[Path], seed: int, pool: int = 12, slabs_per_knee: int = 110) -> None:
         self.paths, self.seed, self.pool, self.slabs_per_knee = paths, seed, pool, slabs_per_knee
 
     def __iter__(self):
@@ -77,5 +77,5 @@ class SlabStream(torch.utils.data.IterableDataset):
             if len(knees) > self.pool:
                 knees.pop(0)
             # The pool fills quickly first, so that early samples are not all of one knee.
-            for _ in range(self.slabs_per_knee if len(knees) == self.pool else 8):
+            for _ in range(self.slabs_per_knee if len(knees) == self.pool else 14):
                 yield random_slab(knees[int(rng.integers(len(knees)))], rng)

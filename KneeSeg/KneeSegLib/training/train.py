@@ -104,7 +104,8 @@ def train(labels: Path, out: Path, minutes: float, batch: int, workers: int, thr
         with torch.no_grad():
             for slow, fast in zip(mean.parameters(), model.parameters()):
                 slow.lerp_(fast, 1 - keep)
-        smooth = float(loss) if smooth is None else 0.98 * smooth + 0.02 * float(loss)
+        value = loss.item()
+        smooth = value if smooth is None else 0.98 * smooth + 0.02 * value
         if step % 25 == 0:
             print(f"step {step}  {100 * share:.1f} %  loss {smooth:.3f}", flush=True)
         if step % 250 == 0:

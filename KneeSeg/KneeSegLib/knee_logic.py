@@ -14,6 +14,7 @@ from pathlib import Path
 
 import slicer
 
+from MRISegSuiteLib.environment import WorkerEnvironment
 from MRISegSuiteLib.errors import BadArguments, BadInput
 from MRISegSuiteLib.jobs import Job, JobProcess, JobState
 from MRISegSuiteLib.scene.exporting import write_segmentation_for_job, write_volume_for_job
@@ -33,6 +34,7 @@ class _Run:
     volumeNode: object
     segmentationNode: object
     update: bool
+    warnings: list
 
 
 class KneeLogic:
@@ -46,6 +48,7 @@ class KneeLogic:
     def __init__(self):
         super().__init__()
         self._run: _Run | None = None
+        self._folder: Path | None = None
         self._temporaryFolder: tempfile.TemporaryDirectory | None = None
         self._runCount = 0
 
@@ -66,7 +69,7 @@ class KneeLogic:
                 its status is no longer "running", :meth:`finish`.
             jobFolder: folder that keeps the files of the run; a temporary one by default.
             progress: called with each JobState while waiting.
-            environment: environment variables for the worker process.
+            environment: environment variables for the worker process; by default those of the worker environment.
 
         Returns:
             :class:`KneeSegLib.scene.KneeNodes`, or None.
@@ -109,8 +112,8 @@ class KneeLogic:
 
     @property
     def jobFolder(self) -> Path | None:
-        """Folder of the current run (log.txt, progress.json …), None when there is none."""
-        return self._run.folder if self._run else None
+        """Folder of the current run, or else the last one (log.txt, result.json …); None before the first."""
+        return self._folder
 
     def poll(self) -> JobState:
         """Where the run stands. Cheap (one small file); never touches the scene."""
@@ -134,9 +137,10 @@ class KneeLogic:
             raise BadArguments("The run has not finished yet.", "Wait for it, or cancel it.")
         self._run = None
         run.process.result()  # raises the error of a failed or cancelled run
-        if run.update:
-            return knee_scene.update_results(slicer.mrmlScene, run.folder, run.volumeNode, run.segmentationNode)
-        return knee_scene.add_results(slicer.mrmlScene, run.folder, run.volumeNode, run.segmentationNode)
+        load = knee_scene.update_results if run.update else knee_scene.add_results
+        nodes = load(slicer.mrmlScene, run.folder, run.volumeNode, run.segmentationNode)
+        nodes.warnings = run.warnings + nodes.warnings
+        return nodes
 
     # -- how -------------------------------------------------------------------------------------------------------
 
@@ -145,18 +149,21 @@ class KneeLogic:
             raise BadArguments("A run is under way already.", "Wait for it, or cancel it.")
         if volumeNode is None and segmentationNode is None:
             raise BadArguments("There is no volume to segment.", "Choose a volume, or a segmentation to measure.")
-        folder = self._newFolder(jobFolder)
-        inputs, parameters = {}, {"side": side, "device": device}
+        folder = self._folder = self._newFolder(jobFolder)
+        inputs, parameters, warnings = {}, {"side": side, "device": device}, []
         if volumeNode is not None:
             inputs["image"] = str(write_volume_for_job(volumeNode, folder / "input"))
         if segmentationNode is not None:
-            path, labels = write_segmentation_for_job(segmentationNode, volumeNode, INPUT_NAMES, folder / "input")
-            inputs["segmentation"], parameters["labels"] = str(path), labels
+            path, parameters["labels"], warnings = write_segmentation_for_job(
+                segmentationNode, volumeNode, INPUT_NAMES, folder / "input")
+            inputs["segmentation"] = str(path)
         model = {"id": modelId} if modelId and segmentationNode is None else None
         Job("knee", inputs, parameters, model).write(folder)
-        process = JobProcess(folder, environment=environment)
+        worker = WorkerEnvironment.default()
+        variables = worker.environment_variables() if environment is None else environment
+        process = JobProcess(folder, python=str(worker.python), environment=variables)
         process.start()
-        self._run = _Run(process, folder, volumeNode, segmentationNode, update)
+        self._run = _Run(process, folder, volumeNode, segmentationNode, update, warnings)
 
     def _wait(self, progress):
         try:

@@ -26,6 +26,8 @@ from KneeSegLib import scene as knee_scene
 from KneeSegLib.knee_logic import KneeLogic
 from KneeSegLib.recipes import Done, command_recipe, python_recipe
 from KneeSegLib.summary import summary_of_table
+from MRISegSuiteLib.environment import WorkerEnvironment
+from MRISegSuiteLib.errors import SuiteError
 from MRISegSuiteLib.panel.copying import file_of_node, suite_command
 from MRISegSuiteLib.panel.keyboard import give_buddies
 from MRISegSuiteLib.panel.logic_runner import LogicRunner
@@ -109,6 +111,7 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._warnings = []
         self._edited = False
         self._observedSegmentation = None
+        self._workerProblem = ""  # why the worker cannot run networks
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
@@ -122,6 +125,7 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                        self.ui.errorFrame, self.ui.errorLabel, self.ui.detailsButton, self.ui.detailsText),
             startText=_("&Apply"), onFinished=self._onFinished, onStateChanged=self._updateButtons)
         self._models = ModelChooser(self.ui.modelSelector, self.ui.modelLabel, "knee", self._onModelChosen)
+        self._workerProblem = self._findWorkerProblem()
 
         give_buddies(self.ui, ("inputVolumeSelector", "inputSegmentationSelector", "resultSelector"))
 
@@ -151,6 +155,7 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def enter(self):
         self._initializeParameterNode()
         self._models.refresh(self._parameterNode.modelId)
+        self._workerProblem = self._findWorkerProblem()
         self._update()
 
     def exit(self):
@@ -219,7 +224,17 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._models.card is None:
             return _("There is no model for knees on this computer. Add one in the module MRI Seg Suite, or choose a"
                      " segmentation to measure.")
+        if self._workerProblem:
+            return _("{problem} Install them in the module MRI Seg Suite.").format(problem=self._workerProblem)
         return None
+
+    def _findWorkerProblem(self):
+        """Read once when the module is entered: it looks at folders."""
+        try:
+            status = WorkerEnvironment.default().status()
+        except SuiteError as error:
+            return str(error)
+        return "" if status.ready else status.text
 
     def _intention(self):
         parameters = self._parameterNode

@@ -145,6 +145,7 @@ class Application(QtWidgets.QApplication):
         self._folder = tempfile.TemporaryDirectory(prefix="slicer-stand-in-")
         QtCore.QSettings.setDefaultFormat(QtCore.QSettings.IniFormat)
         QtCore.QSettings.setPath(QtCore.QSettings.IniFormat, QtCore.QSettings.UserScope, self._folder.name)
+        self._givePythonSlicer()
         self._moduleManager = ModuleManager()
         self._layoutManager = None
         self._headless = None
@@ -173,6 +174,14 @@ class Application(QtWidgets.QApplication):
 
     def mrmlScene(self):
         return slicer.mrmlScene
+
+    def _givePythonSlicer(self):
+        """PythonSlicer on PATH, a launcher of the Python in use, as in Slicer."""
+        launcher = Path(self._folder.name) / "PythonSlicer"
+        launcher.write_text(f'#!/bin/sh\n"{sys.executable}" "$@"\n')  # without exec: a process tree, as Slicer's
+        launcher.chmod(0o755)
+        os.environ["PATH"] = os.pathsep.join([self._folder.name, os.environ["PATH"]])
+        sys.executable = str(launcher)
 
     def setHeadless(self, headless):
         """Only in the stand-in: take over a scene with its logics, as the application makes one at start."""

@@ -74,13 +74,13 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         hint = self.buttonSizeHint()
         if self._collapsed:
             return QtCore.QSize(hint.width(), hint.height())
-        return super().sizeHint().expandedTo(hint) if not self.layout() else self.layout().sizeHint().expandedTo(hint)
+        return self.layout().totalSizeHint().expandedTo(hint) if self.layout() else hint
 
     def minimumSizeHint(self):
         hint = self.buttonSizeHint()
         if self._collapsed or not self.layout():
             return hint
-        return self.layout().minimumSize().expandedTo(hint)
+        return self.layout().totalMinimumSize().expandedTo(hint)
 
     def hitButton(self, position):
         return position.y() <= self.buttonSizeHint().height()

@@ -1,0 +1,350 @@
+"""MRI Seg Suite: the hub. What this computer can compute on, what the worker needs, which models there are.
+
+This file is what 3D Slicer loads: the module, its panel, its logic and its self test. It stays thin; the work is in
+MRISegSuiteLib.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+
+from MRISegSuiteLib.environment import WorkerEnvironment
+from MRISegSuiteLib.errors import SuiteError
+from MRISegSuiteLib.models.registry import Registry
+from MRISegSuiteLib.panel.card_text import card_html
+from MRISegSuiteLib.panel.confirm_button import ConfirmButton
+from MRISegSuiteLib.panel.device_text import device_text
+from MRISegSuiteLib.panel.file_check import FileCheck
+from MRISegSuiteLib.panel.install_run import InstallRun
+from MRISegSuiteLib.panel.probe_run import ProbeRun
+from MRISegSuiteLib.panel.readable import readable_size
+from MRISegSuiteLib.panel.run_control import RunControl, RunWidgets
+
+_COLUMNS = ("title", "version", "backend", "license", "size", "files")
+_FILES_COLUMN = _COLUMNS.index("files")
+
+
+class MRISegSuite(ScriptedLoadableModule):
+    """What Slicer's module list shows."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = _("MRI Seg Suite")
+        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        self.parent.dependencies = []
+        self.parent.contributors = ["MRI Seg Suite contributors"]
+        self.parent.helpText = _(
+            "The computing device, the worker's packages and the models that the modules of MRI Seg Suite use."
+            " Nothing is downloaded without your agreement. Not a medical device: for research use only."
+        )
+        self.parent.acknowledgementText = _("Part of MRI Seg Suite.")
+
+
+class MRISegSuiteWidget(ScriptedLoadableModuleWidget):
+    """The panel."""
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        self._environment = None
+        self._probe = self._install = None
+        self._fileCheck = None
+        self._cards = []
+        self._fileStates = {}  # (model id, sha256) -> what the check of its files found
+
+    def setup(self):
+        ScriptedLoadableModuleWidget.setup(self)
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/MRISegSuite.ui"))
+        self.layout.addWidget(uiWidget)
+        self.ui = ui = slicer.util.childWidgetVariables(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+        self.logic = MRISegSuiteLogic()
+
+        self._probe = RunControl(
+            RunWidgets(ui.probeButton, ui.probe_progressBar, ui.probe_stageLabel, ui.probe_reasonLabel,
+                       ui.probe_errorFrame, ui.probe_errorLabel, ui.probe_detailsButton, ui.probe_detailsText),
+            startText=_("Check the &device"), onFinished=self._onProbed)
+        self._probe.setReason(False, _("Starts the worker and tries a real computation on each device."))
+        self._install = RunControl(
+            RunWidgets(ui.installButton, ui.environment_progressBar, ui.environment_stageLabel,
+                       ui.environmentReasonLabel, ui.environment_errorFrame, ui.environment_errorLabel,
+                       ui.environment_detailsButton, ui.environment_detailsText),
+            startText=_("&Install"), onFinished=self._onInstalled, onStateChanged=self._onInstallStateChanged)
+        ui.probeButton.connect("clicked(bool)", self._onProbe)
+        ui.installButton.connect("clicked(bool)", self._onInstall)
+        ui.agreeCheckBox.connect("toggled(bool)", self._updateInstallButton)
+        ui.wheelFolderSelector.connect("currentPathChanged(QString)", self._onWheelFolderChanged)
+        self._removeEnvironment = ConfirmButton(
+            ui.removeEnvironmentButton, lambda: _("&Remove {size}?").format(size=self._environmentSize()),
+            self._onRemoveEnvironment)
+
+        self._fileCheck = FileCheck(self._onFilesChecked)
+        ui.modelsTable.setColumnCount(len(_COLUMNS))
+        ui.modelsTable.setHorizontalHeaderLabels(
+            [_("Model"), _("Version"), _("Backend"), _("License"), _("Size"), _("Files")])
+        ui.modelsTable.verticalHeader().setVisible(False)
+        ui.modelsTable.connect("itemSelectionChanged()", self._onModelSelected)
+        ui.checkModelButton.connect("clicked(bool)", self._onCheckModel)
+        ui.addModelButton.connect("clicked(bool)", self._onAddModel)
+        ui.addModelSelector.connect("currentPathChanged(QString)", self._onModelPathChanged)
+        self._removeModel = ConfirmButton(
+            ui.removeModelButton, lambda: _("Really re&move?"), self._onRemoveModel)
+        self.refresh()
+
+    def cleanup(self):
+        """The application or a reload takes the panel away: no process and no timer stays."""
+        for run in (self._probe, self._install):
+            if run is not None:
+                run.cleanup()
+        if self._fileCheck is not None:
+            self._fileCheck.stop()
+
+    def enter(self):
+        self.refresh()
+
+    def exit(self):
+        self._removeEnvironment.reset()
+        self._removeModel.reset()
+
+    def refresh(self):
+        """Read everything again from disk."""
+        self._refreshEnvironment()
+        self._refreshModels()
+
+    # -- device ------------------------------------------------------------------------------------------------------
+
+    def _onProbe(self, checked=False):
+        if self._probe.isRunning:
+            self._probe.cancel()
+        else:
+            self._probe.start(ProbeRun())
+
+    def _onProbed(self, report):
+        self.ui.deviceLabel.setText(device_text(report))
+
+    # -- worker environment ------------------------------------------------------------------------------------------
+
+    def _refreshEnvironment(self):
+        try:
+            self._environment = self.logic.environment()
+        except SuiteError as error:
+            self._environment = None
+            self.ui.environmentLabel.setText(str(error))
+        else:
+            self._status = self._environment.status()
+            self.ui.environmentLabel.setText(self._status.text)
+        self._updateInstallButton()
+
+    def _hasFolder(self):
+        return self._environment is not None and self._environment.folder is not None
+
+    def _environmentSize(self):
+        return readable_size(1e6 * self._status.megabytes)
+
+    def _updateInstallButton(self, *_unused):
+        ui = self.ui
+        hasFolder = self._hasFolder()
+        for widget in (ui.agreeCheckBox, ui.wheelFolderSelector):
+            widget.setEnabled(hasFolder)
+        ui.removeEnvironmentButton.setEnabled(hasFolder and self._environment.folder.is_dir()
+                                              and not self._install.isRunning)
+        if not hasFolder:
+            ui.agreeCheckBox.setText(_("I a&gree to the download"))
+            self._install.setReason(True, _("There is nothing to install: the worker uses this Python's packages."))
+            return
+        size = readable_size(1e6 * self._environment.megabytes_to_install())
+        if self._wheels() is not None:
+            ui.agreeCheckBox.setText(_("I a&gree: about {size} on disk, nothing is downloaded").format(size=size))
+        else:
+            ui.agreeCheckBox.setText(_("I a&gree to download about {size} from pypi.org").format(size=size))
+        if not ui.agreeCheckBox.checked:
+            self._install.setReason(True, _("To install, agree above first."))
+        else:
+            self._install.setReason(False, _("Installs into {folder}. Slicer's own Python stays as it is.").format(
+                folder=self._environment.folder))
+
+    def _wheels(self):
+        path = self.ui.wheelFolderSelector.currentPath
+        return Path(path) if path else None
+
+    def _onWheelFolderChanged(self, path):
+        self.ui.agreeCheckBox.setChecked(False)  # another source is another agreement
+        self._updateInstallButton()
+
+    def _onInstall(self, checked=False):
+        if self._install.isRunning:
+            self._install.cancel()
+        else:
+            self._install.start(InstallRun(self._environment, self._wheels()))
+
+    def _onInstallStateChanged(self):
+        self.ui.agreeCheckBox.setEnabled(not self._install.isRunning)
+        self.ui.removeEnvironmentButton.setEnabled(not self._install.isRunning and self._hasFolder()
+                                                   and self._environment.folder.is_dir())
+
+    def _onInstalled(self, _nothing):
+        self.ui.agreeCheckBox.setChecked(False)
+        self._refreshEnvironment()
+
+    def _onRemoveEnvironment(self):
+        try:
+            self._environment.remove()
+        except SuiteError as error:
+            self._install.showError(error)
+        self._refreshEnvironment()
+
+    # -- models ------------------------------------------------------------------------------------------------------
+
+    def _refreshModels(self):
+        table = self.ui.modelsTable
+        registry = self.logic.registry()
+        chosen = self._selectedCard()
+        self._fileCheck.stop()
+        self._cards = registry.cards()
+        table.setRowCount(len(self._cards))
+        for row, card in enumerate(self._cards):
+            texts = (card.title, card.version, card.backend, card.content["license"], readable_size(card.bytes),
+                     self._fileState(card))
+            for column, text in enumerate(texts):
+                item = qt.QTableWidgetItem(text)
+                item.setToolTip(text)
+                table.setItem(row, column, item)
+            if (card.id, card.sha256) not in self._fileStates:
+                self._fileCheck.add(card)
+        table.resizeColumnsToContents()
+        rows = [row for row, card in enumerate(self._cards) if chosen is not None and card.id == chosen.id]
+        if self._cards:
+            table.selectRow(rows[0] if rows else 0)
+        broken = [str(error) for error in registry.broken()]
+        self.ui.modelMessageLabel.setText("\n".join(broken))
+        self._onModelSelected()
+
+    def _selectedCard(self):
+        row = self.ui.modelsTable.currentRow()
+        return self._cards[row] if 0 <= row < len(self._cards) else None
+
+    def _fileState(self, card):
+        return self._fileStates.get((card.id, card.sha256), _("checking"))
+
+    def _onModelSelected(self):
+        card = self._selectedCard()
+        self._removeModel.reset()
+        self.ui.checkModelButton.setEnabled(card is not None)
+        self.ui.removeModelButton.setEnabled(card is not None and self.logic.isUsersOwn(card))
+        if card is None:
+            self.ui.modelCardBrowser.setPlainText(_("There is no model on this computer. Add one above."))
+        else:
+            self.ui.modelCardBrowser.setHtml(card_html(card))
+
+    def _onCheckModel(self, checked=False):
+        card = self._selectedCard()
+        self._fileStates.pop((card.id, card.sha256), None)
+        self._showFileState(card)
+        self._fileCheck.add(card)
+
+    def _onFilesChecked(self, card, problem):
+        self._fileStates[(card.id, card.sha256)] = _("changed") if problem else _("OK")
+        self._showFileState(card)
+        if problem:
+            self.ui.modelMessageLabel.setText(_("{model}: {problem}. It will not be used.").format(
+                model=card.id, problem=problem))
+
+    def _showFileState(self, card):
+        for row, other in enumerate(self._cards):
+            if other.id == card.id:
+                self.ui.modelsTable.item(row, _FILES_COLUMN).setText(self._fileState(card))
+
+    def _onModelPathChanged(self, path):
+        self.ui.addModelButton.setEnabled(bool(path))
+
+    def _onAddModel(self, checked=False):
+        try:
+            card = self.logic.registry().add(self.ui.addModelSelector.currentPath)
+        except SuiteError as error:
+            self.ui.modelMessageLabel.setText(str(error))
+            return
+        self._refreshModels()
+        self.ui.modelsTable.selectRow([other.id for other in self._cards].index(card.id))
+        self.ui.modelMessageLabel.setText(_("Added {model}.").format(model=card.id))
+
+    def _onRemoveModel(self):
+        card = self._selectedCard()
+        try:
+            self.logic.registry().remove(card.id)
+        except SuiteError as error:
+            self.ui.modelMessageLabel.setText(str(error))
+            return
+        self._refreshModels()
+        self.ui.modelMessageLabel.setText(_("Removed {model}.").format(model=card.id))
+
+
+class MRISegSuiteLogic(ScriptedLoadableModuleLogic):
+    """What the panel shows, for scripts. Never opens a dialog."""
+
+    def environment(self) -> WorkerEnvironment:
+        """The Python and the packages of the worker."""
+        return WorkerEnvironment.default()
+
+    def registry(self) -> Registry:
+        """The models of this computer."""
+        return Registry()
+
+    def isUsersOwn(self, card) -> bool:
+        """Whether the user added this model (only those can be removed)."""
+        return card.folder is not None and card.folder.parent == self.registry().user_dir
+
+    def deviceReport(self, device: str = "auto") -> dict:
+        """Start the worker, try every device and wait for the report; see ``environment.probe.report``.
+
+        Raises:
+            SuiteError: the worker could not do it.
+        """
+        run = ProbeRun(device)
+        run.start()
+        try:
+            while run.poll().status == "running":
+                time.sleep(0.1)
+        except BaseException:  # Ctrl+C: leave no process behind
+            run.cancel()
+            raise
+        return run.finish()
+
+
+class MRISegSuiteTest(ScriptedLoadableModuleTest):
+    """Run by Slicer's self test button and by ``slicer_add_python_unittest``."""
+
+    def runTest(self):
+        self.setUp()
+        self.test_environmentTellsItsState()
+        self.test_everyModelHasTheFilesOfItsCard()
+        self.test_workerReportsItsDevices()
+
+    def test_environmentTellsItsState(self):
+        status = MRISegSuiteLogic().environment().status()
+        self.assertEqual(status.ready, not status.missing)
+        self.assertTrue(status.text)
+
+    def test_everyModelHasTheFilesOfItsCard(self):
+        registry = MRISegSuiteLogic().registry()
+        self.assertEqual(registry.broken(), [])
+        for card in registry.cards():
+            registry.check(card.id)
+
+    def test_workerReportsItsDevices(self):
+        report = MRISegSuiteLogic().deviceReport()
+        self.assertTrue(report["python"])
+        if report["packages"]["torch"]:
+            self.assertIn(report["chosen"], ("cpu", "cuda"))
+        else:
+            self.assertIn("torch", report["reason"])

@@ -7,6 +7,7 @@ after it ended, never in between, so a failed or cancelled run leaves the scene 
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from dataclasses import dataclass
@@ -15,14 +16,17 @@ from pathlib import Path
 import slicer
 
 from MRISegSuiteLib.environment import WorkerEnvironment
-from MRISegSuiteLib.errors import BadArguments, BadInput
+from MRISegSuiteLib.errors import BadArguments, BadInput, ModelMissing
 from MRISegSuiteLib.jobs import Job, JobProcess, JobState
+from MRISegSuiteLib.models.registry import Registry
 from MRISegSuiteLib.scene.exporting import write_segmentation_for_job, write_volume_for_job
 
 from . import scene as knee_scene
 from .structures import INPUT_NAMES
 
 _POLL_EVERY_S = 0.1
+#: Folder inside the job folder for what is exported from the scene.
+_INPUTS = "input"
 
 
 @dataclass
@@ -124,6 +128,7 @@ class KneeLogic:
         if self._run is not None:
             run, self._run = self._run, None
             run.process.cancel()
+            _remove_inputs(run.folder)
 
     def finish(self):
         """Load the results of a run that is done; returns :class:`KneeSegLib.scene.KneeNodes`.
@@ -136,7 +141,9 @@ class KneeLogic:
         if state.status == "running":
             raise BadArguments("The run has not finished yet.", "Wait for it, or cancel it.")
         self._run = None
-        run.process.result()  # raises the error of a failed or cancelled run
+        if state.error is not None:
+            _remove_inputs(run.folder)
+            raise state.error
         load = knee_scene.update_results if run.update else knee_scene.add_results
         nodes = load(slicer.mrmlScene, run.folder, run.volumeNode, run.segmentationNode)
         nodes.warnings = run.warnings + nodes.warnings
@@ -152,12 +159,12 @@ class KneeLogic:
         folder = self._folder = self._newFolder(jobFolder)
         inputs, parameters, warnings = {}, {"side": side, "device": device}, []
         if volumeNode is not None:
-            inputs["image"] = str(write_volume_for_job(volumeNode, folder / "input"))
+            inputs["image"] = str(write_volume_for_job(volumeNode, folder / _INPUTS))
         if segmentationNode is not None:
             path, parameters["labels"], warnings = write_segmentation_for_job(
-                segmentationNode, volumeNode, INPUT_NAMES, folder / "input")
+                segmentationNode, volumeNode, INPUT_NAMES, folder / _INPUTS)
             inputs["segmentation"] = str(path)
-        model = {"id": modelId} if modelId and segmentationNode is None else None
+        model = _model(modelId) if segmentationNode is None else None
         Job("knee", inputs, parameters, model).write(folder)
         worker = WorkerEnvironment.default()
         variables = worker.environment_variables() if environment is None else environment
@@ -196,3 +203,17 @@ class KneeLogic:
             folder = Path(self._temporaryFolder.name) / f"run-{self._runCount}"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+
+def _model(modelId: str) -> dict:
+    """The model of a job: the one named, or the first one for knees (the embedded one)."""
+    registry = Registry()
+    cards = [registry.get(modelId)] if modelId else registry.cards("knee")
+    if not cards:
+        raise ModelMissing("There is no model for knees on this computer.", "Add one in the module MRI Seg Suite.")
+    return {"id": cards[0].id, "version": cards[0].version, "sha256": cards[0].sha256}
+
+
+def _remove_inputs(folder: Path) -> None:
+    """After a run without a result: the copies of the user's images go, the log stays."""
+    shutil.rmtree(folder / _INPUTS, ignore_errors=True)

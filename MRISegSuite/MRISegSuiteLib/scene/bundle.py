@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import slicer
 
-from ..errors import UnwritableOutput, error_from_write
+from ..errors import SuiteError, UnwritableOutput, error_from_write
 from ..images.reading import read_volume
 from ..jobs import Job, Result
 from . import hierarchy
@@ -109,3 +110,17 @@ def _input_volume(scene, folder):
     node = new_volume_node(scene, name or "image", volume.image)
     hierarchy.place(scene, node, hierarchy.hierarchy_of(scene).GetSceneItemID())
     return node
+
+
+def main(arguments) -> int:
+    """``python -m MRISegSuiteLib.scene.bundle FOLDER``: in a process of its own, so that a crash costs no result."""
+    try:
+        save_bundle(arguments[0])
+    except SuiteError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

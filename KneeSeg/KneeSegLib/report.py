@@ -1,0 +1,134 @@
+"""The knee report: slices with outlines, surfaces with thickness, regional outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import SimpleITK as sitk
+import vtk
+
+from MRISegSuiteLib.reports.charts import bar_chart, measurement_bars
+from MRISegSuiteLib.reports.html_report import Picture, Report, Table, write_report
+from MRISegSuiteLib.reports.slice_pictures import slice_montage
+from MRISegSuiteLib.reports.surface_pictures import View, mapped_surface, plain_surface, surface_figure
+
+from .structures import BY_NAME, STRUCTURES
+
+#: End of the color scale of thickness (mm); the same as in the scene.
+THICKEST_SHOWN_MM = 4.0
+
+#: Columns of the table, named after Eckstein et al. 2006, and what they mean.
+OUTCOMES = {
+    "ThCtAB": "Mean cartilage thickness over the total area of subchondral bone, bare bone counted as 0; ± its SD.",
+    "ThCcAB": "Mean cartilage thickness over the area that cartilage covers; ± its SD.",
+    "VC": "Volume of the cartilage.",
+    "tAB": "Total area of subchondral bone, covered or bare.",
+    "cAB": "Area of subchondral bone that cartilage covers.",
+    "dAB": "Denuded area: bare subchondral bone.",
+    "dABp": "Denuded part of the total area of subchondral bone.",
+}
+
+#: What the axial and the coronal picture shall show.
+_PATELLOFEMORAL = ("patella", "patellar_cartilage")
+_TIBIOFEMORAL = ("medial_tibial_cartilage", "lateral_tibial_cartilage", "tibial_cartilage")
+
+#: Sides from which the thickness on a bone is shown.
+_THICKNESS_VIEWS = {
+    "femur": ("inferior", "anterior", "posterior", "medial", "lateral"),
+    "tibia": ("superior",),
+    "patella": ("posterior",),
+}
+
+
+def write_knee_report(
+    folder,
+    result: Mapping,
+    image: sitk.Image | None,
+    labels: sitk.Image,
+    names: Mapping[str, int],
+    surfaces: Mapping[str, vtk.vtkPolyData],
+    side: str | None = None,
+    facts: Mapping[str, str] | None = None,
+    tables: Sequence[Table] = (),
+    pictures: Sequence[Picture] = (),
+    title: str = "Knee: bones and cartilage",
+) -> dict[str, str]:
+    """Write ``report.html`` and its pictures.
+
+    Args:
+        folder: an existing folder.
+        result: record of the result as far as it is known; ``measurements`` (with ``sd``, or ``<name>_SD`` rows),
+            ``warnings``, ``inputs``, ``model``, ``software``, ``parameters``, ``timings_s`` are shown where there.
+        image: the scan, or None when only a segmentation was measured.
+        labels: label map; names: structure -> value in it.
+        surfaces: as ``measure.KneeMeasurement.surfaces``.
+        side: ``left``, ``right``, or anything else where it is not known.
+        facts: label -> value, shown in the head.
+        tables, pictures: more of them, e.g. a comparison with the truth; they come after the measurements.
+
+    Returns:
+        role -> file name (``report``, ``picture_sagittal`` …).
+
+    Raises:
+        DiskFull, UnwritableOutput
+    """
+    side = side if side in ("left", "right") else None
+    facts = {"Side": f"{side} knee" if side else "not known", **(facts or {})}
+    titles = {name: structure.title for name, structure in BY_NAME.items()}
+    colors = {name: structure.color for name, structure in BY_NAME.items()}
+    shown = [*_slices(image, labels, names, colors), *_chart(result, titles, colors), *_surfaces(surfaces, side)]
+    report = Report(title, facts, titles, OUTCOMES, [*pictures, *shown], tables)
+    return write_report(folder, result, report)
+
+
+def _slices(image, labels, names, colors) -> list[Picture]:
+    legend = [(s.title, s.color) for s in STRUCTURES if s.name in names]
+    sagittal = slice_montage(image, labels, names, colors, "sagittal", 8)
+    axial = slice_montage(image, labels, names, colors, "axial", 1, 5, _PATELLOFEMORAL)
+    coronal = slice_montage(image, labels, names, colors, "coronal", 1, 5, _TIBIOFEMORAL)
+    return [
+        Picture("picture_sagittal", "Sagittal slices, from the patient's right to the left.", sagittal, legend=legend),
+        Picture("picture_axial", "Axial slice, seen from below: patient's right on the left.", axial, wide=False),
+        Picture(
+            "picture_coronal",
+            "Coronal slice, seen from the front: patient's right on the left.",
+            coronal,
+            wide=False,
+        ),
+    ]
+
+
+def _chart(result, titles, colors) -> list[Picture]:
+    bars = measurement_bars(result.get("measurements") or [], "ThCtAB", titles, colors)
+    if not bars:
+        return []
+    figure = bar_chart(bars, "Mean cartilage thickness ThCtAB (mm), ± SD over the area")
+    return [Picture("picture_thickness_chart", "Mean cartilage thickness in each region.", figure)]
+
+
+def _surfaces(surfaces, side) -> list[Picture]:
+    pictures = []
+    views = []
+    for bone, directions in _THICKNESS_VIEWS.items():
+        mesh = surfaces.get(bone)
+        if mesh is None or not mesh.GetPointData().HasArray("thickness_mm"):
+            continue
+        surface = mapped_surface(mesh, "thickness_mm", THICKEST_SHOWN_MM, "subchondral")
+        for direction in _sides_known(directions, side):
+            views.append(View(f"{BY_NAME[bone].title}, {direction}", [surface], direction))
+    if views:
+        figure = surface_figure(views, side, ("Cartilage thickness (mm)", THICKEST_SHOWN_MM))
+        pictures.append(Picture("picture_thickness", "Cartilage thickness on the bones.", figure))
+    whole = [plain_surface(mesh, BY_NAME[name].color) for name, mesh in surfaces.items()]
+    if whole:
+        directions = _sides_known(("anterior", "medial", "lateral", "posterior"), side)
+        figure = surface_figure([View(d.capitalize(), whole, d) for d in directions], side, columns=4)
+        pictures.append(Picture("picture_surfaces", "Surfaces of all structures.", figure))
+    return pictures
+
+
+def _sides_known(directions: Sequence[str], side: str | None) -> list[str]:
+    """Medial and lateral only mean something where the side is known; otherwise right and left."""
+    if side:
+        return list(directions)
+    return [{"medial": "right", "lateral": "left"}.get(direction, direction) for direction in directions]

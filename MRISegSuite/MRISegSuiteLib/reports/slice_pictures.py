@@ -1,0 +1,182 @@
+"""Pictures of slices with the outlines of structures, in anatomical axes and radiological convention.
+
+The volume is brought to anatomical order by permutation and flips (nothing is resampled), so that an oblique, flipped
+or left-handed volume is drawn the same way as any other: sagittal with anterior on the left, coronal and axial with
+the patient's right on the left, as seen from the feet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from ..images.canonical import same_grid, to_canonical
+
+Color = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class _Plane:
+    """axes: where columns, rows and slices grow to; letters: what lies left, right, above, below."""
+
+    axes: str
+    letters: tuple[str, str, str, str]
+
+
+PLANES = {
+    "sagittal": _Plane("PIL", ("A", "P", "S", "I")),
+    "coronal": _Plane("LIP", ("R", "L", "S", "I")),
+    "axial": _Plane("LPS", ("R", "L", "A", "P")),
+}
+
+_MARGIN_MM = 12.0
+#: Slices that show less than this part of what the fullest slice shows are not drawn.
+_SMALLEST_PART = 0.15
+
+
+def slice_montage(
+    image: sitk.Image | None,
+    labels: sitk.Image,
+    names: Mapping[str, int],
+    colors: Mapping[str, Color],
+    plane: str = "sagittal",
+    count: int = 8,
+    width_inches: float = 10.0,
+    show: Collection[str] = (),
+) -> Figure:
+    """``count`` slices through what is labeled, with outlines and a light fill.
+
+    Args:
+        image: the scan (LPS, mm); None draws the labels on black. It may have another grid than ``labels``, which then
+            are resampled to it (nearest neighbor).
+        labels: integer label map.
+        names: structure -> value.
+        colors: structure -> RGB 0..1; a structure without color is not drawn.
+        plane: ``sagittal``, ``coronal`` or ``axial``.
+        count: number of slices; with 1 the slice that shows most of the structures.
+        show: structures by which slices are chosen; all where none of these is there.
+
+    Raises:
+        ValueError: an unknown plane.
+    """
+    if plane not in PLANES:
+        raise ValueError(f"a plane is one of {', '.join(PLANES)}, not {plane!r}")
+    view = PLANES[plane]
+    gray, values, spacing = _arrays(image, labels, view.axes)
+    drawn = {name: value for name, value in names.items() if name in colors}
+    important = {name: value for name, value in drawn.items() if name in show and (values == value).any()}
+    chosen = _best_slices(values, important or drawn, count)
+    rows, columns = _window(values, drawn, spacing)
+    low, high = (0.0, 1.0) if gray is None else np.percentile(gray[chosen], (0.5, 99.7))
+    across = min(len(chosen), 4)
+    down = -(-len(chosen) // across)
+    size_mm = ((columns.stop - columns.start) * spacing[2], (rows.stop - rows.start) * spacing[1])
+    cell = width_inches / across
+    figure = Figure(figsize=(width_inches, cell * size_mm[1] / size_mm[0] * down), facecolor="black")
+    FigureCanvasAgg(figure)
+    for number, k in enumerate(chosen):
+        axes = figure.add_axes((number % across / across, 1 - (number // across + 1) / down, 1 / across, 1 / down))
+        _draw(
+            axes,
+            None if gray is None else gray[k, rows, columns],
+            values[k, rows, columns],
+            drawn,
+            colors,
+            spacing,
+            (low, high),
+        )
+        _letter(axes, view.letters)
+    return figure
+
+
+def _arrays(image, labels, axes):
+    """Gray values (or None), label values [slice, row, column] and spacing (slice, row, column) in mm."""
+    if image is not None and not same_grid(image, labels):
+        labels = sitk.Resample(labels, image, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+    ordered = to_canonical(labels, axes)
+    values = sitk.GetArrayFromImage(ordered)
+    gray = None if image is None else sitk.GetArrayFromImage(to_canonical(image, axes))
+    return gray, values, ordered.GetSpacing()[::-1]
+
+
+def _best_slices(values: np.ndarray, drawn: Mapping[str, int], count: int) -> list[int]:
+    """Slices spread evenly over what is labeled; for one slice that where most of every structure is seen."""
+    areas = np.array([[np.count_nonzero(plane == value) for value in drawn.values()] for plane in values], float)
+    largest = areas.max(axis=0, initial=0.0)
+    parts = areas[:, largest > 0] / largest[largest > 0]
+    if not parts.size:
+        return sorted({int(k) for k in np.linspace(0, len(values) - 1, count + 2)[1:-1]})
+    if count == 1:
+        return [int(np.argmax(np.sqrt(parts).sum(axis=1)))]
+    seen = parts.sum(axis=1)
+    there = np.flatnonzero(seen > _SMALLEST_PART * seen.max())
+    return sorted({int(round(k)) for k in np.linspace(there[0], there[-1], count)})
+
+
+def _window(values: np.ndarray, drawn: Mapping[str, int], spacing) -> tuple[slice, slice]:
+    """Rows and columns around what is labeled, with a margin."""
+    seen = np.isin(values, list(drawn.values()))
+    window = []
+    for axis in (1, 2):
+        there = np.flatnonzero(seen.any(axis=tuple(a for a in range(3) if a != axis)))
+        margin = int(np.ceil(_MARGIN_MM / spacing[axis]))
+        first, last = (there[0], there[-1]) if there.size else (0, values.shape[axis] - 1)
+        window.append(slice(max(0, first - margin), min(values.shape[axis], last + margin + 1)))
+    return window[0], window[1]
+
+
+def _draw(axes, gray, values, drawn, colors, spacing, limits) -> None:
+    height, width = values.shape
+    extent = (0, width * spacing[2], height * spacing[1], 0)  # mm, row 0 on top
+    background = np.zeros(values.shape) if gray is None else gray
+    axes.imshow(background, cmap="gray", vmin=limits[0], vmax=limits[1], extent=extent, interpolation="bilinear")
+    fill = np.zeros((*values.shape, 4))
+    x = (np.arange(width) + 0.5) * spacing[2]
+    y = (np.arange(height) + 0.5) * spacing[1]
+    for name, value in drawn.items():
+        mask = values == value
+        if not mask.any():
+            continue
+        fill[mask] = (*colors[name], 0.9 if gray is None else 0.22)
+        if min(mask.shape) > 1:
+            # a frame of background closes outlines that reach the border
+            padded = np.pad(mask, 1).astype(float)
+            axes.contour(
+                np.concatenate(([x[0] - spacing[2]], x, [x[-1] + spacing[2]])),
+                np.concatenate(([y[0] - spacing[1]], y, [y[-1] + spacing[1]])),
+                padded,
+                levels=[0.5],
+                colors=[colors[name]],
+                linewidths=0.9,
+            )
+    axes.imshow(fill, extent=extent, interpolation="nearest")
+    axes.set_xlim(extent[0], extent[1])
+    axes.set_ylim(extent[2], extent[3])
+    axes.set_aspect("equal")
+    axes.axis("off")
+
+
+def _letter(axes, letters: Sequence[str]) -> None:
+    places = (
+        (0.015, 0.5, "left", "center"),
+        (0.985, 0.5, "right", "center"),
+        (0.5, 0.985, "center", "top"),
+        (0.5, 0.015, "center", "bottom"),
+    )
+    for letter, (x, y, horizontal, vertical) in zip(letters, places, strict=True):
+        axes.text(
+            x,
+            y,
+            letter,
+            transform=axes.transAxes,
+            color="#ffd84d",
+            ha=horizontal,
+            va=vertical,
+            fontsize=8,
+            fontweight="bold",
+        )

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from model_files import Bands, bands_model, block_image, card_content, expected_
 
 from MRISegSuiteLib.errors import BadArguments, BadInput, Cancelled, NoDevice, OutOfMemory, WrongContent
 from MRISegSuiteLib.images.canonical import nearest_axes, to_canonical
-from MRISegSuiteLib.models import Card, InvalidCard, inference
+from MRISegSuiteLib.models import Card, InvalidCard, inference, label_assembly
+from MRISegSuiteLib.models.exporting import write_torch_export
 from MRISegSuiteLib.models.inference import segment
+from MRISegSuiteLib.models.windows import WindowSettings, slabs
 
 
 @pytest.fixture(scope="module")
@@ -214,15 +217,12 @@ def test_slabs_give_the_answer_of_one_piece(bands, monkeypatch):
     image = block_image((23, 30, 28))
     card = changed(bands, input={**RESAMPLED, "spacing_mm": [1.1, 0.5, 0.5]})
     whole = segment(image, card, want_probabilities=True)
-    from MRISegSuiteLib.models import label_assembly, windows
-
-    monkeypatch.setattr(windows.WindowSettings, "slab_bytes", 400_000, raising=True)
-    small = windows.WindowSettings.__dataclass_fields__["slab_bytes"].default
+    small = partial(WindowSettings, slab_bytes=400_000)
+    monkeypatch.setattr(inference, "WindowSettings", small)
     monkeypatch.setattr(label_assembly, "_CHUNK_VOXELS", 3000)
-    original = inference.WindowSettings
-    monkeypatch.setattr(inference, "WindowSettings", lambda **k: original(**k, slab_bytes=400_000))
     parts = segment(image, card, want_probabilities=True)
-    assert small != 400_000
+    settings = small(card.patch, card.overlap, "gaussian", 1, (), "cpu", "softmax", 3)
+    assert len(slabs((42, 42, 40), settings)) > 3
     assert np.array_equal(array(parts.labels), array(whole.labels))
     for name in whole.probabilities:
         assert np.allclose(array(parts.probabilities[name]), array(whole.probabilities[name]), atol=1e-6)
@@ -356,8 +356,6 @@ def test_two_channels_in_the_order_of_the_card(tmp_path):
     class Second(Bands):
         def forward(self, image):
             return super().forward(image[:, 1:2])
-
-    from MRISegSuiteLib.models.exporting import write_torch_export
 
     write_torch_export(Second().eval(), torch.rand(2, 2, 4, 16, 16), tmp_path / "model.pt2", (0,))
     content = card_content("torch_export", tmp_path, ["model.pt2"])

@@ -207,7 +207,7 @@ def is_inside(path: str) -> bool:
     if not path or "\\" in path or ":" in path or "\0" in path:
         return False
     pure = PurePosixPath(path)
-    return not pure.is_absolute() and pure.as_posix() == path and ".." not in pure.parts
+    return bool(pure.parts) and not pure.is_absolute() and pure.as_posix() == path and ".." not in pure.parts
 
 
 def _contradictions(content) -> list[str]:

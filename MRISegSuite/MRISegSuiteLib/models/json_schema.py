@@ -56,7 +56,8 @@ def _problems(value, schema, root, place):
     if isinstance(value, str):
         if len(value) < schema.get("minLength", 0):
             yield f"{here} must not be empty"
-        if "pattern" in schema and not re.search(schema["pattern"], value):
+        # JSON Schema's $ is the very end; Python's also matches before a last line feed.
+        if "pattern" in schema and (value.endswith("\n") or not re.search(schema["pattern"], value)):
             yield f"{here} must match {schema['pattern']}, which {_text(value)} does not"
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         if "minimum" in schema and not value >= schema["minimum"]:

@@ -67,8 +67,8 @@ class KneeMeasurement:
     Attributes:
         side: ``left``, ``right`` or ``unknown``.
         surfaces: structure -> closed ``vtkPolyData`` in LPS mm. Femur, tibia and patella carry the point data
-            ``thickness_mm`` (float32), ``region`` (uint8, see ``regions.REGIONS``), ``covered`` and ``subchondral``
-            (uint8).
+            ``thickness_mm`` (float32), ``region`` (int16, see ``regions.REGIONS``), ``covered`` and ``subchondral``
+            (int16, 0 or 1). Not uint8: VTK would take that for colors.
         rows: see ``outcomes.region_outcomes``.
         warnings: sentences for the user.
         side_source, side_margin: what the side was found from, and how clearly (1 is the least that decides).
@@ -192,7 +192,7 @@ def _measure_bone(knee: CanonicalKnee, bone: str, options: MeasureOptions, warni
         return None, []
     count = len(points)
     thickness = np.zeros(count, dtype=np.float32)
-    region = np.zeros(count, dtype=np.uint8)
+    region = np.zeros(count, dtype=np.int16)
     covered = np.zeros(count, dtype=bool)
     subchondral = np.zeros(count, dtype=bool)
     rows = []

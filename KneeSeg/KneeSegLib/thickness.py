@@ -41,8 +41,10 @@ class ThicknessOptions:
         gap: what may lie unlabelled between bone and cartilage, or inside the cartilage, without ending it.
         coverage_sigma: averaging along the surface of covered / not covered.
         thickness_sigma: averaging along the surface of thickness, inside the covered area.
+        terrace_sigma: the most that averaging of thickness grows to where the surface is square to an axis of the grid.
         normal_sigma: averaging of the bone's normals.
-        closing: denuded bone counts as subchondral where it is within a gap of twice this width of the border.
+        closing: a bay in the border counts as subchondral where it is less than twice this wide.
+        bay: and more than twice this wide, so that a ragged border is not filled up.
         hole_limit: largest enclosed denuded area that counts as subchondral, as a part of the covered area.
         ray_spacing: distance of neighbouring rays.
         ray_step: distance of neighbouring points of a ray.
@@ -52,8 +54,10 @@ class ThicknessOptions:
     gap: float = 0.8
     coverage_sigma: float = 0.5
     thickness_sigma: float = 1.0
+    terrace_sigma: float = 3.0
     normal_sigma: float = 1.5
     closing: float = 2.5
+    bay: float = 1.2
     hole_limit: float = 1.0
     ray_spacing: float = 0.3
     ray_step: float = 0.1
@@ -126,13 +130,16 @@ def measure_thickness(
     if not (covered_part > 0).any():
         return empty
 
-    thickness = _average_inside(part_points, part, rays, coverage, length, options.thickness_sigma)
+    facing = normals[part].mean(axis=1)
+    facing /= np.maximum(np.linalg.norm(facing, axis=1, keepdims=True), 1e-9)
+    sigma = _terrace_sigma(facing, spacing, options.thickness_sigma, options.terrace_sigma)
+    thickness = _average_inside(part_points, part, rays, coverage, length, sigma)
     covered = np.zeros(count, dtype=bool)
     covered[used] = coverage > 0.5
     values = np.zeros(count)
     values[used] = np.where(coverage > 0.5, thickness, 0.0)
 
-    subchondral = subchondral_area(points, triangles, covered, options.closing, options.hole_limit)
+    subchondral = subchondral_area(points, triangles, covered, options)
     fraction = np.zeros(len(triangles))
     fraction[keep] = covered_part
     total_fraction = np.maximum(fraction, _filled_fraction(triangles, covered, subchondral))
@@ -148,35 +155,27 @@ def measure_thickness(
 
 
 def subchondral_area(
-    points: np.ndarray, triangles: np.ndarray, covered: np.ndarray, closing: float, hole_limit: float
+    points: np.ndarray, triangles: np.ndarray, covered: np.ndarray, options: ThicknessOptions
 ) -> np.ndarray:
     """Points of the joint surface: the covered ones, and the denuded bone that belongs to them.
 
     Denuded bone leaves no label, so what belongs to the joint surface is an inference. Two cases are taken in: bone
-    that covered bone encloses (a hole), up to ``hole_limit`` times the covered area; and what a morphological closing
-    by ``closing`` mm adds (a bay in the border less than twice that wide). Cartilage lost along an open border
-    cannot be seen in a label map and is NOT counted: tAB is then too small, and so is dAB.
+    that covered bone encloses (a hole), up to ``hole_limit`` times the covered area; and a bay in the border, found by
+    a morphological closing along the surface by ``closing`` mm. Cartilage lost along an open border, or of a whole
+    plateau, cannot be seen in a label map and is NOT counted: tAB is then too small, and so is dAB.
 
     Args:
         points, triangles: bone surface, mm.
         covered: (N,) bool.
-        closing: mm.
-        hole_limit: part of the covered area.
+        options: ``closing``, ``bay`` and ``hole_limit`` are used.
 
     Returns:
         (N,) bool.
     """
     areas = point_areas(points, triangles)
     result = covered.copy()
-    if closing > 0 and covered.any() and not covered.all():
-        reach, _ = cKDTree(points[covered]).query(points, distance_upper_bound=closing)
-        grown = covered | (reach <= closing)
-        if not grown.all():
-            back, _ = cKDTree(points[~grown]).query(points[grown], distance_upper_bound=closing)
-            kept = np.flatnonzero(grown)[back > closing]
-            result[kept] = True
-        else:
-            result[:] = True
+    if options.closing > 0 and covered.any() and not covered.all():
+        result |= _bays(points, triangles, covered, options.closing, options.bay)
     holes = components(triangles, len(points), ~result)
     if holes.max(initial=-1) > 0:
         size = np.bincount(holes[holes >= 0], weights=areas[holes >= 0])
@@ -184,12 +183,29 @@ def subchondral_area(
         # The outside is the largest uncovered part of each closed piece of bone; pieces without cartilage stay out.
         piece = np.zeros(len(size), dtype=np.int64)
         piece[holes[holes >= 0]] = solid[holes >= 0]
-        fill = size <= hole_limit * areas[covered].sum()
+        fill = size <= options.hole_limit * areas[covered].sum()
         for one in np.unique(piece):
             of_piece = np.flatnonzero(piece == one)
             fill[of_piece[np.argmax(size[of_piece])]] = False
         result[(holes >= 0) & fill[holes]] = True
     return result
+
+
+def _bays(points, triangles, covered, closing, bay) -> np.ndarray:
+    """What a closing by ``closing`` mm adds, in pieces that reach more than ``bay`` mm away from covered bone."""
+    reach, _ = cKDTree(points[covered]).query(points, distance_upper_bound=closing)
+    grown = covered | (reach <= closing)
+    added = np.zeros(len(points), dtype=bool)
+    if not grown.all():
+        back, _ = cKDTree(points[~grown]).query(points[grown], distance_upper_bound=closing)
+        added[np.flatnonzero(grown)[back > closing]] = True
+    added &= ~covered
+    pieces = components(triangles, len(points), added)
+    if pieces.max() < 0:
+        return added
+    depth = np.zeros(pieces.max() + 1)
+    np.maximum.at(depth, pieces[added], reach[added])
+    return added & (depth > bay)[pieces]
 
 
 class _Rays:
@@ -211,24 +227,20 @@ class _Rays:
         self.triangles = triangles
         self.count = len(points)
         self.area = areas / len(uv)
-        self.mass = self._scatter(np.ones((len(triangles), len(uv))))
+        self.mass = self.integrals(np.ones((len(triangles), len(uv))))
 
     def at(self, values: np.ndarray) -> np.ndarray:
         """A field at the starts: (M, K) or (M, K, k)."""
         return np.einsum("kc,mc...->mk...", self.weights, values[self.triangles])
 
-    def _scatter(self, values: np.ndarray) -> np.ndarray:
-        corner = self.area[:, None] * (values @ self.weights)
+    def integrals(self, values: np.ndarray) -> np.ndarray:
+        """Each point's share of the integral over the surface of values at the starts (M, K)."""
+        corner = self.area[:, None] * (np.asarray(values, dtype=np.float64) @ self.weights)
         return np.bincount(self.triangles.ravel(), weights=corner.ravel(), minlength=self.count)
 
     def to_points(self, values: np.ndarray) -> np.ndarray:
         """Values at the starts (M, K) averaged to the points, area-weighted."""
-        return self._scatter(np.asarray(values, dtype=np.float64)) / np.maximum(self.mass, 1e-12)
-
-    def to_points_where(self, values: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As ``to_points`` over the starts chosen; also the area that each point had data from."""
-        mass = self._scatter(where.astype(np.float64))
-        return self._scatter(np.where(where, values, 0.0)) / np.maximum(mass, 1e-12), mass
+        return self.integrals(values) / np.maximum(self.mass, 1e-12)
 
 
 def _near(points: np.ndarray, mask: np.ndarray, spacing: np.ndarray, distance: float) -> np.ndarray:
@@ -304,14 +316,34 @@ def _walk(starts, directions, bone, cartilage, spacing, options):
 
 
 def _average_inside(points, triangles, rays: _Rays, coverage, length, sigma) -> np.ndarray:
-    """Ray lengths averaged along the surface, from and within the covered area only."""
-    inside = rays.at(coverage) > 0.5
-    start, mass = rays.to_points_where(length, inside)
+    """Ray lengths averaged along the surface within the covered area.
+
+    The voxels make the wall of a hole ragged: just inside its border rays miss a little cartilage, just outside they
+    meet as much. Both go into the average, over the covered area alone, or cartilage would be lost at every border.
+    """
     keep = (coverage > 0.5)[triangles].any(axis=1)
     part, used = submesh(triangles, keep)
+    inside = rays.at(coverage) > 0.5
+    smooth = Smoother(points[used], part, sigma[keep], mass=rays.integrals(inside)[used])
     result = np.zeros(len(points))
-    result[used] = Smoother(points[used], part, sigma, mass=mass[used])(start[used])
+    result[used] = smooth.of_integrals(rays.integrals(np.where(keep[:, None], length, 0.0))[used])
     return result
+
+
+def _terrace_sigma(normals: np.ndarray, spacing: np.ndarray, least: float, most: float) -> np.ndarray:
+    """How far to average along the surface: over half a terrace of the voxels, where that is wider than ``least``.
+
+    A surface almost square to an axis of the grid crosses from one layer of voxels to the next every h / tan(angle)
+    mm; between the crossings the map says nothing finer than h about where the surface lies.
+
+    Args:
+        normals: (M, 3) unit.
+        spacing: (3,) h, mm.
+    """
+    cosine = np.clip(np.abs(normals), 0.0, 1.0)
+    tangent = np.sqrt(1.0 - cosine**2) / np.maximum(cosine, 1e-6)
+    terrace = (spacing / np.maximum(tangent, 1e-6)).max(axis=1)
+    return np.clip(0.5 * terrace, least, max(least, most))
 
 
 def _filled_fraction(triangles: np.ndarray, covered: np.ndarray, subchondral: np.ndarray) -> np.ndarray:

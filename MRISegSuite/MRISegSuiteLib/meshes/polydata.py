@@ -18,7 +18,7 @@ from vtk.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray, vtk_to
 def to_polydata(
     points: np.ndarray, triangles: np.ndarray, point_data: Mapping[str, np.ndarray] | None = None
 ) -> vtk.vtkPolyData:
-    """Make a ``vtkPolyData`` of triangles, with its point arrays and normals that point outward.
+    """Make a ``vtkPolyData`` of triangles with point arrays.
 
     Args:
         points: (N, 3) positions in mm (LPS when the mesh leaves the library).
@@ -51,12 +51,12 @@ def to_arrays(mesh: vtk.vtkPolyData) -> tuple[np.ndarray, np.ndarray]:
 
 
 def set_point_data(mesh: vtk.vtkPolyData, name: str, values: np.ndarray) -> None:
-    """Add or replace the point array ``name``; booleans become uint8."""
+    """Add or replace the point array ``name``; booleans become int16 (VTK takes uint8 for colors)."""
     values = np.ascontiguousarray(values)
     if len(values) != mesh.GetNumberOfPoints():
         raise ValueError(f"{name} has {len(values)} values for {mesh.GetNumberOfPoints()} points.")
     if values.dtype == bool:
-        values = values.astype(np.uint8)
+        values = values.astype(np.int16)
     array = numpy_to_vtk(values, deep=True)
     array.SetName(name)
     mesh.GetPointData().AddArray(array)

@@ -61,10 +61,10 @@ def components(triangles: np.ndarray, count: int, inside: np.ndarray | None = No
     return result
 
 
-def stiffness(points: np.ndarray, triangles: np.ndarray) -> sparse.csr_matrix:
-    """(N, N) cotangent stiffness matrix: x' S x is the integral of |gradient|^2 over the surface.
+def stiffness(points: np.ndarray, triangles: np.ndarray, factor: np.ndarray | float = 1.0) -> sparse.csr_matrix:
+    """(N, N) cotangent stiffness matrix: x' S x is the integral of ``factor`` |gradient|^2 over the surface.
 
-    Negative cotangents (obtuse corners) are set to zero, so that smoothing never overshoots.
+    ``factor`` is one number, or one a triangle. Negative cotangents (obtuse corners) are set to zero, so that smoothing never overshoots.
     """
     rows, columns, values = [], [], []
     for corner in range(3):
@@ -73,7 +73,7 @@ def stiffness(points: np.ndarray, triangles: np.ndarray) -> sparse.csr_matrix:
         cotangent = np.einsum("ij,ij->i", u, v) / np.maximum(np.linalg.norm(np.cross(u, v), axis=1), 1e-9)
         rows.append(j)
         columns.append(k)
-        values.append(0.5 * np.clip(cotangent, 0.0, 10.0))
+        values.append(0.5 * factor * np.clip(cotangent, 0.0, 10.0))
     rows, columns, values = (np.concatenate(x) for x in (rows, columns, values))
     weights = sparse.csr_matrix((values, (rows, columns)), shape=(len(points), len(points)))
     weights = weights + weights.T
@@ -88,25 +88,34 @@ class Smoother:
 
     Args:
         points, triangles: the mesh, or the part of it over which to smooth.
-        sigma_mm: standard deviation along the surface.
+        sigma_mm: standard deviation along the surface, one number or one a triangle.
         steps: implicit steps; two are close to a Gaussian.
-        mass: (N,) weight of each point, its area by default; zero where there is no data.
+        mass: (N,) area for which each point stands, that around it by default; zero where there is no data.
     """
 
-    def __init__(self, points, triangles, sigma_mm: float, steps: int = 2, mass: np.ndarray | None = None):
-        self.mass = point_areas(points, triangles) if mass is None else mass
+    def __init__(self, points, triangles, sigma_mm, steps: int = 2, mass: np.ndarray | None = None):
+        mass = point_areas(points, triangles) if mass is None else mass
+        # A little mass everywhere keeps the matrix regular where a part of the mesh has no data.
+        self.mass = mass + 1e-6 * max(float(mass.mean()), 1e-9)
         self.steps = steps
-        flow = (0.5 * sigma_mm**2 / steps) * stiffness(points, triangles)
-        tiny = 1e-6 * max(float(self.mass.mean()), 1e-9)
-        self._solve = splu((sparse.diags(self.mass + tiny) + flow).tocsc(), permc_spec="MMD_AT_PLUS_A",
-                           options={"SymmetricMode": True}, diag_pivot_thresh=0.0).solve
-        self._tiny = tiny
+        flow = stiffness(points, triangles, 0.5 * np.asarray(sigma_mm) ** 2 / steps)
+        self._solve = splu(
+            (sparse.diags(self.mass) + flow).tocsc(),
+            permc_spec="MMD_AT_PLUS_A",
+            options={"SymmetricMode": True},
+            diag_pivot_thresh=0.0,
+        ).solve
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """The smoothed field, (N,) or (N, k)."""
-        mass = (self.mass + self._tiny).reshape((-1,) + (1,) * (np.ndim(values) - 1))
-        result = np.asarray(values, dtype=np.float64)
-        for _ in range(self.steps):
+        """The smoothed field of a field (N,) or (N, k)."""
+        values = np.asarray(values, dtype=np.float64)
+        return self.of_integrals(self.mass.reshape((-1,) + (1,) * (values.ndim - 1)) * values)
+
+    def of_integrals(self, integrals: np.ndarray) -> np.ndarray:
+        """The smoothed field of which each point's share of the integral is given; (N,) or (N, k)."""
+        mass = self.mass.reshape((-1,) + (1,) * (np.ndim(integrals) - 1))
+        result = self._solve(np.asarray(integrals, dtype=np.float64))
+        for _ in range(self.steps - 1):
             result = self._solve(mass * result)
         return result
 

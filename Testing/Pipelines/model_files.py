@@ -66,15 +66,16 @@ def bands_model(folder: Path, network=None, free_axes=(0, 2, 3, 4), **changes) -
 
 
 def block_image(size=(14, 26, 34), spacing=(2.0, 0.7, 0.7), seed=3) -> sitk.Image:
-    """A stored volume of random blocks with the values 0.1, 0.45 and 0.9, array ``size``, oblique."""
+    """A sagittal, oblique volume of random blocks with the values 0.1, 0.45 and 0.9; array ``size`` (slices first)."""
     rng = np.random.default_rng(seed)
     coarse = rng.choice(np.array([0.1, 0.45, 0.9], np.float32), [-(-count // 5) for count in size])
     array = np.kron(coarse, np.ones((5, 5, 5), np.float32))[tuple(slice(count) for count in size)]
     image = sitk.GetImageFromArray(np.ascontiguousarray(array))
     image.SetSpacing(spacing[::-1])
     image.SetOrigin((-31.5, 12.25, 80.0))
-    turn = sitk.VersorTransform((0.2, 0.9, -0.3), 0.25).GetMatrix()
-    image.SetDirection(turn)
+    turn = np.array(sitk.VersorTransform((0.2, 0.9, -0.3), 0.25).GetMatrix()).reshape(3, 3)
+    sagittal = np.array([[0, 0, 1], [1, 0, 0], [0, -1, 0]])  # i to the back, j to the feet, k to the left
+    image.SetDirection((turn @ sagittal).ravel().tolist())
     return image
 
 

@@ -190,8 +190,7 @@ def test_mirrored_copies_are_averaged_along_the_declared_axes_only(bands):
     image = block_image((4, 16, 16))
     for axes, even in ([[2], True], [[0, 1], False]):
         card = changed(bands, output=two, inference={"patch": [4, 16, 16], "mirror_axes": axes})
-        stored = to_canonical(image, "PIL")
-        prediction = with_network(card, Leans(), stored, want_probabilities=True)
+        prediction = with_network(card, Leans(), image, want_probabilities=True)
         values = array(prediction.probabilities["femur"])
         assert (np.abs(values - 0.5).max() < 1e-6) == even
 

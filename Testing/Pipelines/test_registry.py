@@ -9,7 +9,7 @@ import sys
 import zipfile
 
 import pytest
-from model_files import block_image, bands_model, card_content
+from model_files import bands_model, block_image, card_content
 
 from MRISegSuiteLib.errors import (
     BadArguments,

@@ -28,8 +28,7 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--out", metavar="DIR", default="demo", help="output folder (default: %(default)s)")
     _add_device(demo)
 
-    test = command("test", "Run the test suite of this repository.")
-    test.add_argument("pytest_arguments", nargs=argparse.REMAINDER, metavar="...", help="passed on to pytest")
+    command("test", "Run the test suite of this repository; further arguments go to pytest.")
 
     knee = command("knee", "Segment a knee MRI and measure its cartilage, region by region.")
     knee.add_argument("input", nargs="?", metavar="INPUT",
@@ -62,6 +61,23 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The arguments, checked; ``mriseg test`` keeps what belongs to pytest in ``pytest_arguments``.
+
+    Raises:
+        SystemExit: help was asked for (code 0), or the arguments are wrong (code 2); what to say has been printed.
+    """
+    top = parser()
+    to_pytest: list[str] = []
+    if argv[:1] == ["test"] and argv[1:2] not in (["-h"], ["--help"]):
+        argv, to_pytest = argv[:1], argv[1:]
+    arguments = top.parse_args(argv)
+    arguments.pytest_arguments = to_pytest
+    if arguments.command is None:
+        top.error("no command was given")
+    return arguments
+
+
 def labels(text: str) -> dict[str, int]:
     """``femur=1,tibia=2`` as a dictionary.
 
@@ -88,11 +104,11 @@ def check_together(arguments) -> None:
     if arguments.command != "knee":
         return
     if arguments.input is None and arguments.segmentation is None:
-        raise BadArguments("There is nothing to measure.", "Name a scan as INPUT, or a segmentation with --segmentation.")
+        raise BadArguments("There is nothing to measure.", "Name a scan as INPUT, or a file with --segmentation.")
     if arguments.labels and not arguments.segmentation:
         raise BadArguments("--labels explains the numbers of a label map, but there is no --segmentation.")
     if arguments.model and arguments.segmentation:
-        raise BadArguments("--model and --segmentation exclude each other: a segmentation is measured without a model.")
+        raise BadArguments("--model and --segmentation exclude each other: a segmentation needs no model.")
 
 
 def _add_device(command) -> None:

@@ -71,7 +71,7 @@ def run_job(job: Job, folder: Path, worker: WorkerPython) -> int:
         print(f"mriseg: {state.message} (Details: {folder / LOG_FILE})", file=sys.stderr, flush=True)
         return state.error.exit_code
     result = process.result()
-    note = add_scene(folder, result, worker)
+    note = add_scene(folder, result.task, worker)
     _tell(Result.read(folder), folder, time.monotonic() - begin, note)
     return 0
 

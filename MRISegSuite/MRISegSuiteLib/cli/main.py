@@ -6,7 +6,7 @@ import sys
 
 from ..errors import Cancelled, SuiteError
 from . import jobs_commands, models_command, test_command
-from .arguments import check_together, parser
+from .arguments import check_together, parse
 from .worker_python import WorkerPython
 
 _COMMANDS = {
@@ -28,14 +28,10 @@ def main(argv=None, worker: WorkerPython | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a console that cannot print µ must not end the job
-    top = parser()
     try:
-        arguments = top.parse_args(argv)
+        arguments = parse(list(sys.argv[1:] if argv is None else argv))
     except SystemExit as end:  # argparse has printed the help, or what is wrong
         return end.code if isinstance(end.code, int) else 2
-    if arguments.command is None:
-        top.print_help(sys.stderr)
-        return 2
     try:
         check_together(arguments)
         return _COMMANDS[arguments.command](arguments, worker or WorkerPython.here())

@@ -19,7 +19,7 @@ def test(arguments, worker: WorkerPython) -> int:
         raise BadArguments("This installation holds no tests.", "Run them from a checkout of the repository.")
     for package in ("pytest", "importlinter"):
         if importlib.util.find_spec(package) is None:
-            raise BadArguments(f"The package {package} is not installed.", "./mriseg test installs what the tests need.")
+            raise BadArguments(f"The package {package} is not installed.", "./mriseg test installs it.")
     layers = subprocess.run(
         [worker.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"],
         cwd=_REPOSITORY, env=worker.environment | {"PYTHONPATH": _python_path()},

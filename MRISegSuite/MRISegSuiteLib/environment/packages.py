@@ -39,6 +39,7 @@ PACKAGES = (
     Package("einops>=0.7", "einops", 1, alone=True),
     Package("dynamic-network-architectures>=0.3", "dynamic_network_architectures", 1, alone=True),
     Package("matplotlib>=3.7", "matplotlib", 60),
+    Package("PyYAML>=6.0", "yaml", 1),
 )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import SimpleITK as sitk
 import vtk
+from MRISegSuiteLib.images.canonical import from_canonical
 from MRISegSuiteLib.meshes.polydata import to_polydata, transform_mesh
 from MRISegSuiteLib.meshes.surfaces import SMOOTHING_MM, sheet_surface, solid_surface
 
@@ -71,6 +72,7 @@ class KneeMeasurement:
             (int16, 0 or 1). Not uint8: VTK would take that for colors.
         rows: see ``outcomes.region_outcomes``.
         warnings: sentences for the user.
+        labels: the label map on its own grid with the values of ``structures``, tibial cartilage split.
         side_source, side_margin: what the side was found from, and how clearly (1 is the least that decides).
     """
 
@@ -80,6 +82,7 @@ class KneeMeasurement:
     warnings: list[str]
     side_source: str = ""
     side_margin: float = 0.0
+    labels: sitk.Image | None = None
 
 
 def measure_knee(
@@ -142,7 +145,17 @@ def measure_knee(
         warnings=warnings,
         side_source=knee.side_finding.source,
         side_margin=knee.side_finding.margin,
+        labels=_labels_on_grid(knee, labels),
     )
+
+
+def _labels_on_grid(knee: CanonicalKnee, like: sitk.Image) -> sitk.Image:
+    """The knee's label map back on the grid that it came from (axes are permuted and flipped, nothing is resampled)."""
+    image = sitk.GetImageFromArray(np.ascontiguousarray(knee.labels.transpose(2, 1, 0)))
+    image.SetSpacing([float(s) for s in knee.spacing])
+    image.SetDirection([float(v) for v in knee.to_lps[:3, :3].ravel()])
+    image.SetOrigin([float(v) for v in knee.to_lps[:3, 3]])
+    return from_canonical(image, like)
 
 
 def _absences(knee: CanonicalKnee) -> list[str]:

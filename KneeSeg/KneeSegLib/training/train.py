@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import math
 import os
 import time
 from pathlib import Path
@@ -24,6 +25,7 @@ from .network import KneeNet
 from .slabs import SlabStream, random_slab, virtual_knee
 from .subjects import split
 
+WIDTHS = (32, 48, 96, 128, 160)
 NAMES = ("background", "femur", "tibia", "patella", "femoral_cartilage", "tibial_cartilage", "patellar_cartilage")
 
 
@@ -74,7 +76,7 @@ def train(labels: Path, out: Path, minutes: float, batch: int, workers: int, thr
     rng = np.random.default_rng(seed + 1)
     # Validation slabs guide nothing: the last weights are kept, whatever they score.
     validation = [random_slab(knee, rng) for knee in (virtual_knee(p, rng) for p in held_out[::4]) for _ in range(8)]
-    model = KneeNet(len(NAMES), (32, 48, 96, 128, 160)).to(device)
+    model = KneeNet(len(NAMES), WIDTHS).to(device)
     mean = copy.deepcopy(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=1e-4)
     step, spent = 0, 0.0
@@ -91,7 +93,7 @@ def train(labels: Path, out: Path, minutes: float, batch: int, workers: int, thr
         if share >= 1:
             break
         for group in optimizer.param_groups:
-            group["lr"] = rate * min(1, (step + 1) / 100) * (0.5 * (1 + np.cos(np.pi * share)) * 0.99 + 0.01)
+            group["lr"] = rate * min(1, (step + 1) / 100) * (0.5 * (1 + math.cos(math.pi * share)) * 0.99 + 0.01)
         image, truth = next(loader)
         logits, coarse = model.with_coarse(image.to(device))
         loss = loss_of(logits, coarse, truth.to(device))

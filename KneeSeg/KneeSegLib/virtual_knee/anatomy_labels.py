@@ -36,6 +36,8 @@ OAI_VALUES = {
 }
 
 CANONICAL = "PIR"
+#: Direction matrix (LPS) of an image whose array is in canonical order.
+CANONICAL_DIRECTION = (0.0, 0.0, -1.0, 1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
 
 
 def read_labels(path: str | Path, values: dict[int, int] = OAI_VALUES) -> tuple[np.ndarray, tuple[float, float, float]]:

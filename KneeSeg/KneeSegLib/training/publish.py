@@ -1,0 +1,113 @@
+"""Turn a training checkpoint into an embedded model: torch export and model card.
+
+    PYTHONPATH=MRISegSuite:KneeSeg python -m KneeSegLib.training.publish --checkpoint last.pt [--scores scores.json]
+
+What only a person can say (what was seen on real scans) stays in ``card_texts.json`` beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from MRISegSuiteLib.files import write_json
+from MRISegSuiteLib.models import Card
+from MRISegSuiteLib.models.exporting import write_torch_export
+from MRISegSuiteLib.models.verified_files import file_entry
+
+from .network import KneeNet
+from .slabs import PIXEL_MM, SIZE, UPPER_PERCENTILE
+from .train import NAMES, WIDTHS
+
+MODELS = Path(__file__).resolve().parents[3] / "MRISegSuite" / "Resources" / "Models"
+TEXTS = Path(__file__).with_name("card_texts.json")
+WINDOW_SLICES = 12
+SETS = {
+    "dess": "virtual knees of held-out subjects, double-echo steady state, fat-suppressed, 1.4 mm slices",
+    "any": "virtual knees of held-out subjects, random protocol and scanner as in training",
+}
+
+
+def card_content(texts: dict, entry: dict, scores: dict | None, steps: int, minutes: float) -> dict:
+    """The model card as JSON."""
+    performance = [
+        {"data": SETS[kind], "metric": "Dice", "structure": name, "value": row["mean"], "sd": row["sd"], "n": row["n"]}
+        for kind, rows in (scores or {"summary": {}})["summary"].items() for name, row in rows.items()
+    ]
+    training = dict(texts["training"])
+    training["procedure"] = training["procedure"].format(steps=steps, minutes=round(minutes))
+    return {
+        "schema_version": 1,
+        "id": texts["id"],
+        "version": texts["version"],
+        "title": texts["title"],
+        "description": texts["description"],
+        "task": "knee",
+        "backend": "torch_export",
+        "files": [entry],
+        "input": {
+            "channels": [{
+                "name": "knee", "modality": "MR", "description": "Sagittal knee MRI; qDESS: root of the sum of squares.",
+                "normalization": {"kind": "percentile", "low": 0, "high": UPPER_PERCENTILE, "clip": True, "over": "all"},
+            }],
+            "axes": "RIP",
+            "spacing_mm": [{"min": 0.65, "max": 5.0}, PIXEL_MM, PIXEL_MM],
+            "crop": "foreground",
+        },
+        "output": {
+            "activation": "softmax",
+            "structures": [{"name": name, "channel": value, "value": value} for value, name in enumerate(NAMES)],
+        },
+        "inference": {
+            "patch": [WINDOW_SLICES, SIZE, SIZE],
+            "smaller_patches": [[6, SIZE, SIZE], [2, SIZE, SIZE]],
+            "overlap": [0.25, 0.35, 0.35],
+            "blending": "gaussian",
+            "batch": 1,
+            # Slices run to the right: averaging both orders makes left and right knees exact mirror images.
+            "mirror_axes": [0],
+        },
+        "license": texts["license"],
+        "terms": texts["terms"],
+        "training": training,
+        "performance": performance,
+        "seen_on_real_scans": texts["seen_on_real_scans"],
+        "known_failures": texts["known_failures"],
+        "intended_use": texts["intended_use"],
+        "medical_device": False,
+        "references": texts["references"],
+    }
+
+
+def publish(checkpoint: Path, scores: Path | None, models: Path = MODELS) -> Path:
+    """Write the model folder and return it."""
+    texts = json.loads(TEXTS.read_text(encoding="utf-8"))
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    network = KneeNet(len(NAMES), WIDTHS)
+    network.load_state_dict(state["mean"])
+    network.eval()
+    folder = models / texts["id"]
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = folder / "weights.pt2"
+    write_torch_export(network, torch.zeros(2, 1, WINDOW_SLICES, SIZE, SIZE), weights, (0, 2))
+    measured = json.loads(scores.read_text(encoding="utf-8")) if scores else None
+    content = card_content(texts, file_entry(weights, weights.name), measured, state["step"], state["minutes"])
+    Card(content, folder)
+    write_json(folder / "model.json", content)
+    return folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--scores", type=Path, help="what training.evaluate wrote")
+    parser.add_argument("--models", type=Path, default=MODELS, help="folder of models to write to")
+    given = parser.parse_args()
+    folder = publish(given.checkpoint, given.scores, given.models)
+    print(f"{folder}: {sum(f.stat().st_size for f in folder.iterdir()) / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

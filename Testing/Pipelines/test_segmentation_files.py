@@ -308,6 +308,10 @@ def test_a_label_map_needs_names_and_says_how(plain):
         ({"femur": 1, "tibia": 1}, ["both femur and tibia"]),
         ({"femur": 1, "Femur": 2}, ["femur is named twice"]),
         ({"femur": [0, 1]}, ["background"]),
+        ({"femur": "12"}, ["femur='12'", "whole number"]),
+        ({"femur": 1.0}, ["whole number"]),
+        ({"femur": []}, ["whole number"]),
+        (["femur"], ["must map names to values"]),
         ({"femur": 1, "tibia": 2}, ["the values 4 have no name"]),
     ],
 )

@@ -78,20 +78,24 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return arguments
 
 
-def labels(text: str) -> dict[str, int]:
-    """``femur=1,tibia=2`` as a dictionary.
+def labels(text: str) -> dict[str, int | list[int]]:
+    """``femur=1,tibia=2`` as a dictionary; ``femur=1+7`` are parts that together make the structure.
 
     Raises:
         argparse.ArgumentTypeError: not of that form, or a name or number twice.
     """
-    found: dict[str, int] = {}
+    found: dict[str, int | list[int]] = {}
+    used: set[int] = set()
     for part in text.split(","):
-        name, equals, number = (piece.strip() for piece in part.partition("="))
-        if not (equals and name and number.isascii() and number.isdigit() and int(number) > 0):
-            raise argparse.ArgumentTypeError(f"{part!r} is not NAME=NUMBER with a number above 0")
-        if name in found or int(number) in found.values():
+        name, equals, rest = (piece.strip() for piece in part.partition("="))
+        numbers = [number.strip() for number in rest.split("+")]
+        if not (equals and name and all(n.isascii() and n.isdigit() and int(n) > 0 for n in numbers)):
+            raise argparse.ArgumentTypeError(f"{part!r} is not NAME=NUMBER (or NAME=NUMBER+NUMBER), numbers above 0")
+        values = [int(number) for number in numbers]
+        if name in found or used & set(values) or len(set(values)) < len(values):
             raise argparse.ArgumentTypeError(f"{part!r} repeats a name or a number")
-        found[name] = int(number)
+        found[name] = values[0] if len(values) == 1 else values
+        used |= set(values)
     return found
 
 

@@ -201,6 +201,8 @@ def _masks_of_labels(image, labels, accepted, path, warn) -> dict[str, np.ndarra
             + ",".join(f"{name}={value}" for name, value in zip(_examples(accepted), values, strict=False))
             + (" (and so on)." if len(values) > 2 else "."),
         )
+    if not isinstance(labels, Mapping):
+        raise BadArguments(f"The labels of {path} must map names to values, not {labels!r}.")
     masks: dict[str, np.ndarray] = {}
     used: dict[int, str] = {}
     for given, wanted in labels.items():
@@ -209,7 +211,7 @@ def _masks_of_labels(image, labels, accepted, path, warn) -> dict[str, np.ndarra
             raise BadArguments(
                 f"{given!r} is not the name of a structure.", f"Names are: {', '.join(sorted(accepted))}."
             )
-        wanted = [int(v) for v in wanted] if isinstance(wanted, Collection) else [int(wanted)]
+        wanted = _whole_numbers(given, wanted)
         if not set(wanted) & set(values):  # of several parts (bone, lesion in it) some may be absent, not all
             raise BadArguments(
                 f"{given}={'+'.join(map(str, wanted))}: {path} does not hold that value; it holds {_listed(values)}.",
@@ -230,6 +232,13 @@ def _masks_of_labels(image, labels, accepted, path, warn) -> dict[str, np.ndarra
     if unnamed:
         warn(f"{path}: the values {_listed(unnamed)} have no name in --labels and were left out.")
     return masks
+
+
+def _whole_numbers(name: str, wanted) -> list[int]:
+    values = list(wanted) if isinstance(wanted, (list, tuple, set, frozenset)) else [wanted]
+    if not values or not all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in values):
+        raise BadArguments(f"{name}={wanted!r} is not a label value (a whole number) or a list of them.")
+    return [int(v) for v in values]
 
 
 def _painted(masks: dict[str, np.ndarray], image: sitk.Image, warn, path) -> tuple[sitk.Image, dict[str, int]]:

@@ -49,7 +49,7 @@ def test_the_worker_folder_of_slicer_holds_what_slicer_lacks(repository):
 
     run, _ = declared(repository)
     bundled_by_slicer = {"numpy", "scipy", "simpleitk", "vtk", "pydicom"}
-    assert {p.name for p in PACKAGES} == set(run) - bundled_by_slicer | {
+    assert {p.name.lower() for p in PACKAGES} == set(run) - bundled_by_slicer | {
         "dynamic-network-architectures"
     }
 

@@ -151,7 +151,7 @@ class JobProcess:
         """End the whole process tree (gone when this returns, in less than 2 s) and leave the folder tidy."""
         if self._process is not None and self._state.status == "running":
             end_tree(self._process)
-            self._conclude(Cancelled("The job was cancelled.", "Nothing was written."))
+            self._conclude(Cancelled("The job was cancelled.", "No results were written."))
         return self._state
 
     def wait(self, timeout: float | None = None) -> JobState:

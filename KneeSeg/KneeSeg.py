@@ -7,6 +7,7 @@ thin; the work is in KneeSegLib (the knee) and MRISegSuiteLib (what every module
 from __future__ import annotations
 
 from enum import Enum
+from html import escape
 
 import slicer
 import vtk
@@ -127,6 +128,7 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._models = ModelChooser(self.ui.modelSelector, self.ui.modelLabel, "knee", self._onModelChosen)
         self._workerProblem = self._findWorkerProblem()
 
+        self.ui.resultTable.verticalHeader().setVisible(False)
         give_buddies(self.ui, ("inputVolumeSelector", "inputSegmentationSelector", "resultSelector"))
 
         scene = slicer.mrmlScene
@@ -261,11 +263,11 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if self._parameterNode.resultSegmentation is not None:
                 return _("This segmentation has not been measured. Choose it above as the segmentation and apply.")
             return _("No result yet.")
-        lines = [summary_of_table(nodes.table)]
+        lines = [escape(line) for line in summary_of_table(nodes.table)]
         if self._edited:
-            lines.append(_("The segmentation was edited since: press \"Measure again\"."))
-        lines += [_("Note: {warning}").format(warning=warning) for warning in self._warnings]
-        return "\n".join(lines)
+            lines.append("<b>" + escape(_("The segmentation was edited since: press \"Measure again\".")) + "</b>")
+        lines += [escape(_("Note: {warning}").format(warning=warning)) for warning in self._warnings]
+        return "<br>".join(lines)
 
     def _updateButtons(self):
         running = self._run.isRunning

@@ -1,4 +1,4 @@
-"""A result in two or three lines, from its table node."""
+"""A result in a few lines, from its table node."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 _THICKNESS, _VOLUME = "ThCtAB", "VC"
 
 
-def summary_of_table(tableNode) -> str:
+def summary_of_table(tableNode) -> list[str]:
     """Mean thickness and volume of each whole cartilage, a line each."""
     table = tableNode.GetTable()
     lines = []
@@ -19,12 +19,14 @@ def summary_of_table(tableNode) -> str:
             thickness, volume = _number(table, _THICKNESS, row), _number(table, _VOLUME, row)
             if thickness is None:
                 continue
-            line = _("{structure}: {thickness} mm thick on average").format(
+            line = _("{structure}: {thickness} mm").format(
                 structure=_text(table, STRUCTURE, row), thickness=f"{thickness:.2f}")
             if volume is not None:
                 line += _(", {volume} cm³").format(volume=f"{volume / 1000:.2f}")
-            lines.append(line + ".")
-    return "\n".join(lines) or _("No cartilage was measured.")
+            lines.append(line)
+    if not lines:
+        return [_("No cartilage was measured.")]
+    return [_("Mean thickness (ThCtAB) and volume:"), *lines]
 
 
 def _text(table, name: str, row: int) -> str:

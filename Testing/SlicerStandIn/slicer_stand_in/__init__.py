@@ -7,41 +7,41 @@ Slicer module files can be loaded with ``load_modules``, clicked and looked at w
 import importlib
 import os
 import sys
-import types
 from pathlib import Path
 
 _FOLDER = Path(__file__).resolve().parents[1]
 _FROM_SOURCES = ("slicer.i18n", "slicer.ScriptedLoadableModule", "slicer.parameterNodeWrapper")
 
 
+_running = None  # what the application adds to the process while it runs
+
+
 def install(platform="offscreen"):
-    """Make ``qt``, ``ctk`` and the missing parts of ``slicer`` importable; returns ``slicer``. Once per process.
+    """Make ``qt``, ``ctk`` and the missing parts of ``slicer`` importable; returns ``slicer``.
 
     With the environment variable SLICER_SOURCES naming a source tree of Slicer, its own ``i18n``,
     ``ScriptedLoadableModule`` and ``parameterNodeWrapper`` are used instead of those written here.
     """
+    global _running
     import slicer
 
-    if hasattr(slicer, "app"):
+    if _running is not None:
+        _running.switch_on()
         return slicer
     os.environ.setdefault("QT_QPA_PLATFORM", platform)
     sys.path.insert(0, str(_FOLDER))
     import qt  # noqa: F401  (patches PySide6 before any object exists)
 
-    from slicer_stand_in import application, ctk_widgets, mrml_widgets
+    from slicer_stand_in import application, mrml_widgets
 
     for name in ("qMRMLWidget", "qMRMLNodeComboBox", "qMRMLTableView"):
         setattr(slicer, name, getattr(mrml_widgets, name))
     slicer.qSlicerScriptedLoadableModuleWidget = application.ModuleWidget
     slicer.qSlicerScriptedLoadableModule = application.ScriptedModule
-    ctk = importlib.import_module("ctk")
-    for name in ("ctkCheckBox", "ctkComboBox"):
-        setattr(ctk, name, getattr(ctk_widgets, name))
-    slicer.modules = application.Modules()
-    slicer.app = application.Application()
-    slicer.app.translate = application.translated
     import slicer.util
 
+    _running = application.Running()
+    _running.switch_on()
     new_scene()
     if os.environ.get("SLICER_SOURCES"):
         _use_sources(slicer, Path(os.environ["SLICER_SOURCES"]) / "Base" / "Python" / "slicer")
@@ -52,6 +52,11 @@ def install(platform="offscreen"):
             sys.modules[name] = module
             setattr(slicer, name.split(".")[1], module)
     return slicer
+
+
+def switch_off():
+    """Take ``slicer.app`` and what belongs to it away again, for other tests in the same process."""
+    _running.switch_off()
 
 
 def new_scene():
@@ -91,8 +96,6 @@ def _use_sources(slicer, folder):
         for name in names:
             if not hasattr(module, name):
                 setattr(module, name, type(name, (qt.QWidget,), {}))
-    package = types.ModuleType("slicer_sources")
-    package.__path__ = [str(folder)]
     slicer.__path__ = [*slicer.__path__, str(folder)]
     for name in _FROM_SOURCES:
         setattr(slicer, name.split(".")[1], importlib.import_module(name))

@@ -145,7 +145,6 @@ class Application(QtWidgets.QApplication):
         self._folder = tempfile.TemporaryDirectory(prefix="slicer-stand-in-")
         QtCore.QSettings.setDefaultFormat(QtCore.QSettings.IniFormat)
         QtCore.QSettings.setPath(QtCore.QSettings.IniFormat, QtCore.QSettings.UserScope, self._folder.name)
-        self._givePythonSlicer()
         self._moduleManager = ModuleManager()
         self._layoutManager = None
         self._headless = None
@@ -175,14 +174,6 @@ class Application(QtWidgets.QApplication):
     def mrmlScene(self):
         return slicer.mrmlScene
 
-    def _givePythonSlicer(self):
-        """PythonSlicer on PATH, a launcher of the Python in use, as in Slicer."""
-        launcher = Path(self._folder.name) / "PythonSlicer"
-        launcher.write_text(f'#!/bin/sh\n"{sys.executable}" "$@"\n')  # without exec: a process tree, as Slicer's
-        launcher.chmod(0o755)
-        os.environ["PATH"] = os.pathsep.join([self._folder.name, os.environ["PATH"]])
-        sys.executable = str(launcher)
-
     def setHeadless(self, headless):
         """Only in the stand-in: take over a scene with its logics, as the application makes one at start."""
         self._headless = headless
@@ -197,6 +188,37 @@ class Application(QtWidgets.QApplication):
 
 class Modules:
     """``slicer.modules``: modules by lower-case name, and their instances and widgets."""
+
+
+class Running:
+    """What a running application adds to the process: slicer.app, slicer.modules, PythonSlicer on PATH."""
+
+    def __init__(self):
+        self.app, self.modules, self.scene = Application(), Modules(), None
+        self.app.translate = translated
+        self.programs = Path(self.app.temporaryPath) / "bin"
+        self.programs.mkdir()
+        launcher = self.programs / "PythonSlicer"
+        # Without exec: a launcher with a child, as PythonSlicer is one.
+        launcher.write_text(f'#!/bin/sh\n"{sys.executable}" "$@"\n')
+        launcher.chmod(0o755)
+        self.python = str(launcher)
+        self.before = None
+
+    def switch_on(self):
+        if self.before is None:
+            self.before = (getattr(slicer, "modules", None), getattr(slicer, "mrmlScene", None), sys.executable,
+                           os.environ["PATH"])
+            slicer.app, slicer.modules, slicer.mrmlScene = self.app, self.modules, self.scene
+            sys.executable = self.python
+            os.environ["PATH"] = os.pathsep.join([str(self.programs), os.environ["PATH"]])
+
+    def switch_off(self):
+        if self.before is not None:
+            self.scene = slicer.mrmlScene
+            slicer.modules, slicer.mrmlScene, sys.executable, os.environ["PATH"] = self.before
+            del slicer.app
+            self.before = None
 
 
 class CoreModule:

@@ -21,6 +21,10 @@ class QUiLoader:
         connections = root.find("connections")
         if connections is not None:
             root.remove(connections)
+        for widget in root.iter("widget"):  # a type of CTK that Qt's loader cannot know; the stand-in does not browse
+            for entry in widget.findall("property[@name='filters']"):
+                if widget.get("class") == "ctkPathLineEdit":
+                    widget.remove(entry)
         buffer = QtCore.QBuffer()
         buffer.setData(QtCore.QByteArray(ElementTree.tostring(root)))
         buffer.open(QtCore.QBuffer.ReadOnly)

@@ -1,0 +1,220 @@
+"""KneeSeg's panel at work: Apply, cancel half-way, apply again, edit, measure again, save and reload.
+
+The job is the real one: the worker process measures a real segmentation.
+"""
+
+import os
+import time
+
+import numpy as np
+import psutil
+import pytest
+import SimpleITK as sitk
+from slicer_stand_in.heartbeat import Heartbeat
+
+from KneeSegLib.structures import STRUCTURES
+from MRISegSuiteLib.panel.run_state import RunState
+
+# Numbers of the shared label map (see the README of the shared data) -> ours.
+_OURS = {1: 4, 2: 5, 3: 6, 4: 7, 5: 1, 6: 2, 7: 3, 8: 10, 9: 9, 10: 8}
+_LONGEST_STALL_MS = 200.0
+_CANCELLED_WITHIN_S = 2.0
+
+
+@pytest.fixture(scope="session")
+def knee_label_image(shared_data):
+    """A real right knee with our label values, every second voxel in each direction to be quick."""
+    image = sitk.ReadImage(str(next((shared_data / "knee_meshes").glob("*label.nrrd"))))
+    return sitk.Cast(sitk.ChangeLabel(image, _OURS), sitk.sitkUInt8)[::2, ::2, ::1]
+
+
+@pytest.fixture
+def loaded(application, knee, knee_label_image):
+    """The panel with a volume and a segmentation of it chosen: (panel, volume node, segmentation node)."""
+    from MRISegSuiteLib.images.terminology import terminology_entry
+    from MRISegSuiteLib.scene.segmentations import SegmentLook, new_segmentation_node
+    from MRISegSuiteLib.scene.volumes import new_volume_node
+
+    scene = application.mrmlScene
+    gray = sitk.Cast(sitk.SmoothingRecursiveGaussian(sitk.Cast(knee_label_image > 0, sitk.sitkFloat32) * 200, 1.0),
+                     sitk.sitkInt16)
+    volume = new_volume_node(scene, "knee", gray)
+    looks = [SegmentLook(s.name, s.title, s.color, terminology_entry(s.category, s.code, s.region, None))
+             for s in STRUCTURES]
+    segmentation = new_segmentation_node(scene, "by hand", knee_label_image, {s.name: s.label for s in STRUCTURES},
+                                         looks, volume, {}, "")
+    knee._parameterNode.inputVolume = volume
+    knee._parameterNode.inputSegmentation = segmentation
+    return knee, volume, segmentation
+
+
+def test_apply_cancel_apply_edit_measure_again_save_reload(application, loaded, wait_for, picture, tmp_path):
+    panel, volume, segmentation = loaded
+    ui, app = panel.ui, application.app
+    assert ui.applyButton.enabled and ui.reasonLabel.text == 'Measures "by hand".'
+
+    # apply, and cancel half-way
+    before = _scene_content(application.mrmlScene)
+    ui.applyButton.click()
+    assert ui.applyButton.text == "&Cancel" and panel._run.state == RunState.RUNNING
+    wait_for(lambda: ui.progressBar.value > 50 or not panel._run.isRunning)
+    assert panel._run.isRunning, ui.errorLabel.text
+    tree = _worker_tree()
+    assert tree, "no worker process"
+    picture(panel, "knee-running")
+    started = time.monotonic()
+    ui.applyButton.click()
+    gone = [process for process in tree if not _is_alive(process)]
+    cancel_s = time.monotonic() - started
+    assert len(gone) == len(tree) and cancel_s < _CANCELLED_WITHIN_S
+    app.processEvents()
+    assert _scene_content(application.mrmlScene) == before
+    assert ui.applyButton.text == "&Apply" and "Cancelled" in ui.reasonLabel.text
+    picture(panel, "knee-cancelled")
+
+    # apply again, to the end; the event loop is served all the time
+    with Heartbeat() as heart:
+        ui.applyButton.click()
+        start_ms = heart.longest_ms
+        wait_for(lambda: heart.beats > 1)
+        heart.longest_ms = 0.0
+        finished = []
+        finish = panel.logic.finish
+        panel.logic.finish = lambda: finished.append(heart.longest_ms) or finish()
+        wait_for(lambda: not panel._run.isRunning, 90)
+    assert panel._run.state == RunState.DONE, ui.errorLabel.text
+    print(f"\ncancel {1000 * cancel_s:.0f} ms; longest stall while the worker ran {finished[0]:.0f} ms, "
+          f"at the start {start_ms:.0f} ms, when loading {heart.longest_ms:.0f} ms; {heart.beats} beats")
+    assert finished[0] < _LONGEST_STALL_MS and heart.beats > 50
+    table = ui.resultTable.mrmlTableNode()
+    assert table is not None and ui.resultTable.visible and "Femoral cartilage: " in ui.summaryLabel.text
+    assert panel._parameterNode.resultSegmentation is segmentation
+    first = _thickness(table)
+    picture(panel, "knee-done")
+    picture(panel, "knee-done", 700)
+
+    # edit a segment: the panel says that the numbers are old; measure again brings them up to date
+    _thin_femoral_cartilage(application, segmentation, volume)
+    app.processEvents()
+    assert "edited since" in ui.summaryLabel.text
+    picture(panel, "knee-edited")
+    nodes_before = application.mrmlScene.GetNumberOfNodes()
+    ui.measureAgainButton.click()
+    wait_for(lambda: not panel._run.isRunning, 90)
+    assert panel._run.state == RunState.DONE, ui.errorLabel.text
+    assert application.mrmlScene.GetNumberOfNodes() == nodes_before, "measuring again made new nodes"
+    assert ui.resultTable.mrmlTableNode() is table
+    second = _thickness(table)
+    assert second["Femoral cartilage"] < first["Femoral cartilage"] - 0.1
+    assert second["Medial tibial cartilage"] == pytest.approx(first["Medial tibial cartilage"], abs=0.02)
+    assert "edited since" not in ui.summaryLabel.text
+
+    # what was done, as a script
+    ui.copyPythonButton.click()
+    assert "measureAgain(segmentation" in app.clipboard().text()
+    ui.copyCommandButton.click()
+    assert "--segmentation" in app.clipboard().text() and "mriseg.py" in app.clipboard().text()
+    ui.showPlotButton.click()
+    assert app.layoutManager().layoutLogic().GetLayoutNode().GetViewArrangement() >= 36  # a layout with a plot
+    legend = panel._legend()
+    assert ui.legendCheckBox.enabled and ui.legendCheckBox.checked == bool(legend.GetVisibility())
+    ui.legendCheckBox.click()
+    assert ui.legendCheckBox.checked == bool(legend.GetVisibility())
+
+    # save and reload the scene: the panel finds its result again
+    _save_and_reload(application, tmp_path)
+    app.processEvents()
+    panel.parent.exit()
+    panel.parent.enter()
+    assert panel._parameterNode.resultSegmentation.GetName() == "by hand"
+    assert _thickness(ui.resultTable.mrmlTableNode()) == pytest.approx(second, abs=1e-4)
+    picture(panel, "knee-reloaded")
+
+
+def test_closing_the_scene_ends_the_run(application, loaded, wait_for):
+    panel = loaded[0]
+    panel.ui.applyButton.click()
+    wait_for(lambda: panel.ui.progressBar.value > 0)
+    tree = _worker_tree()
+    application.mrmlScene.Clear(0)
+    assert not any(_is_alive(process) for process in tree)
+    assert panel._run.state in (RunState.CANCELLED, RunState.BLOCKED)
+    assert "Choose a knee MRI" in panel.ui.reasonLabel.text and not panel.ui.applyButton.enabled
+
+
+def test_reloading_the_module_ends_the_run(application, loaded, wait_for):
+    panel = loaded[0]
+    panel.ui.applyButton.click()
+    wait_for(lambda: panel.ui.progressBar.value > 0)
+    tree = _worker_tree()
+    application.util.reloadScriptedModule("KneeSeg")
+    assert not any(_is_alive(process) for process in tree)
+    fresh = application.modules.KneeSegWidget
+    assert fresh is not panel and fresh.ui.applyButton.enabled
+    fresh.ui.applyButton.click()
+    assert fresh._run.isRunning
+    fresh.ui.applyButton.click()
+
+
+def test_a_failed_run_is_told_in_the_panel(application, loaded, wait_for, picture):
+    """A segmentation without any bone: the worker refuses it; message, log on demand, no pop-up, nothing in the scene."""
+    panel, volume, segmentation = loaded
+    for name in [s.name for s in STRUCTURES if s.tissue == "bone"]:
+        segmentation.GetSegmentation().RemoveSegment(_segment_id(segmentation, name))
+    before = _scene_content(application.mrmlScene)
+    panel.ui.applyButton.click()
+    wait_for(lambda: not panel._run.isRunning)
+    ui = panel.ui
+    assert panel._run.state == RunState.FAILED and ui.errorFrame.visible
+    assert len(ui.errorLabel.text) > 20 and "Traceback" not in ui.errorLabel.text
+    ui.detailsButton.click()
+    assert ui.detailsText.visible and len(ui.detailsText.plainText) > 20
+    picture(panel, "knee-error")
+    assert _scene_content(application.mrmlScene) == before
+    assert ui.applyButton.enabled
+
+
+def _worker_tree():
+    """All processes below this one (the worker and what it started)."""
+    return psutil.Process(os.getpid()).children(recursive=True)
+
+
+def _is_alive(process):
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _scene_content(scene):
+    """What a person would see changed: every node with its class, name and modification time of its data."""
+    return [(node.GetID(), node.GetClassName(), node.GetName())
+            for node in (scene.GetNthNode(i) for i in range(scene.GetNumberOfNodes()))]
+
+
+def _segment_id(segmentation, name):
+    title = next(s.title for s in STRUCTURES if s.name == name)
+    return segmentation.GetSegmentation().GetSegmentIdBySegmentName(title)
+
+
+def _thin_femoral_cartilage(slicer, segmentation, volume):
+    segment = _segment_id(segmentation, "femoral_cartilage")
+    array = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment, volume)
+    image = sitk.BinaryErode(sitk.GetImageFromArray((array > 0).astype(np.uint8)), (1, 1, 0))
+    slicer.util.updateSegmentBinaryLabelmapFromArray(sitk.GetArrayFromImage(image), segmentation, segment, volume)
+
+
+def _thickness(tableNode):
+    table = tableNode.GetTable()
+    return {table.GetColumnByName("Structure").GetValue(row): table.GetColumnByName("ThCtAB").GetValue(row)
+            for row in range(table.GetNumberOfRows())
+            if table.GetColumnByName("Region").GetValue(row).lower() == "whole"
+            and np.isfinite(table.GetColumnByName("ThCtAB").GetValue(row))}
+
+
+def _save_and_reload(slicer, folder):
+    scene, path = slicer.mrmlScene, str(folder / "saved.mrb")
+    assert scene.WriteToMRB(path, None)
+    scene.Clear(0)
+    assert scene.GetFirstNodeByClass("vtkMRMLSegmentationNode") is None
+    assert scene.ReadFromMRB(path)

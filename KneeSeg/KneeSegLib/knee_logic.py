@@ -157,6 +157,19 @@ class KneeLogic:
         if volumeNode is None and segmentationNode is None:
             raise BadArguments("There is no volume to segment.", "Choose a volume, or a segmentation to measure.")
         folder = self._folder = self._newFolder(jobFolder)
+        try:
+            warnings = self._writeJob(folder, volumeNode, segmentationNode, modelId, side, device)
+            worker = WorkerEnvironment.default()
+            variables = worker.environment_variables() if environment is None else environment
+            process = JobProcess(folder, python=str(worker.python), environment=variables)
+            process.start()
+        except BaseException:
+            _remove_inputs(folder)
+            raise
+        self._run = _Run(process, folder, volumeNode, segmentationNode, update, warnings)
+
+    def _writeJob(self, folder, volumeNode, segmentationNode, modelId, side, device) -> list:
+        """Write job.json and its input files; returns warnings."""
         inputs, parameters, warnings = {}, {"side": side, "device": device}, []
         if volumeNode is not None:
             inputs["image"] = str(write_volume_for_job(volumeNode, folder / _INPUTS))
@@ -164,13 +177,8 @@ class KneeLogic:
             path, parameters["labels"], warnings = write_segmentation_for_job(
                 segmentationNode, volumeNode, INPUT_NAMES, folder / _INPUTS)
             inputs["segmentation"] = str(path)
-        model = _model(modelId) if segmentationNode is None else None
-        Job("knee", inputs, parameters, model).write(folder)
-        worker = WorkerEnvironment.default()
-        variables = worker.environment_variables() if environment is None else environment
-        process = JobProcess(folder, python=str(worker.python), environment=variables)
-        process.start()
-        self._run = _Run(process, folder, volumeNode, segmentationNode, update, warnings)
+        Job("knee", inputs, parameters, None if segmentationNode is not None else _model(modelId)).write(folder)
+        return warnings
 
     def _wait(self, progress):
         try:

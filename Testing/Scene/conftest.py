@@ -1,18 +1,19 @@
 """Fixtures for tests with real MRML (slicer-core)."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
+sys.path.insert(0, str(Path(__file__).parent))  # scene_helpers, scene_rendering
 pytest.importorskip("slicer", reason="slicer-core is not installed")
+
+from scene_helpers import write_job
 
 from KneeSegLib.measure import MeasureOptions, measure_knee
 from KneeSegLib.structures import STRUCTURES
-from MRISegSuiteLib.images.segmentation_files import write_segmentation
-from MRISegSuiteLib.jobs import Job, Measurement, Result
-from MRISegSuiteLib.meshes.polydata import write_vtp
 from MRISegSuiteLib.scene.headless import HeadlessSlicer
 
 # Numbers of the shared label map -> ours (see shared/data/README.md).
@@ -36,13 +37,13 @@ def scene(headless):
 
 @pytest.fixture(scope="session")
 def knee_labels(shared_data) -> sitk.Image:
-    """A real right knee with our label values; every second voxel in the slice, to be quick."""
+    """A real right knee with our label values; every third voxel in the slice, to be quick."""
     image = sitk.ReadImage(str(next((shared_data / "knee_meshes").glob("*label.nrrd"))))
     table = np.zeros(256, dtype=np.uint8)
     for theirs, ours in _OURS.items():
         table[theirs] = ours
     image = sitk.Cast(sitk.ChangeLabel(image, dict(_OURS)), sitk.sitkUInt8)
-    return image[::2, ::2, :]
+    return image[::3, ::3, :]
 
 
 @pytest.fixture(scope="session")
@@ -70,30 +71,3 @@ def knee_job(tmp_path_factory, knee_image, knee_labels, knee_measurement) -> Pat
     folder = tmp_path_factory.mktemp("knee")
     sitk.WriteImage(knee_image, str(folder / "knee.nrrd"))
     return write_job(folder / "out", folder / "knee.nrrd", knee_labels, knee_measurement)
-
-
-def write_job(folder, image_path, labels, measurement, **overrides) -> Path:
-    """Write a job folder with job.json, products and result.json."""
-    folder.mkdir(parents=True)
-    job = Job("knee", {"image": str(image_path)}, {"side": "auto"}, {"id": "test_model"})
-    job.write(folder)
-    files = {"segmentation": "segmentation.seg.nrrd"}
-    write_segmentation(labels, STRUCTURES, folder / files["segmentation"], measurement.side, "test_model 1")
-    for name, mesh in measurement.surfaces.items():
-        files[f"surface_{name}"] = f"{name}.vtp"
-        write_vtp(mesh, folder / f"{name}.vtp")
-    measurements = []
-    for row in measurement.rows:
-        row = dict(row)
-        sd = row.pop("sd", None)
-        measurements.append(Measurement(**row))
-        if sd is not None:
-            measurements.append(Measurement(**{**row, "name": row["name"] + "_SD", "value": sd}))
-    fields = dict(
-        files=files, measurements=measurements, warnings=list(measurement.warnings), task="knee",
-        model={"id": "test_model", "version": "1", "sha256": "ab" * 32},
-        parameters={"side": "auto", "side_found": measurement.side},
-        inputs=[{"role": "image", "file": str(image_path), "sha256": "cd" * 32}],
-    )
-    Result(**(fields | overrides)).write(folder)
-    return folder

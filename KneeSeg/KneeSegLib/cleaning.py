@@ -1,4 +1,4 @@
-"""Clean up what a network found: one piece a bone, no islands of cartilage, no holes. Never used on a person's masks."""
+"""Clean up what a network found: one piece a bone, no islands of cartilage, no holes; never a person's masks."""
 
 from __future__ import annotations
 

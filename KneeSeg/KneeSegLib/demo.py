@@ -1,9 +1,10 @@
-"""The demo task: a virtual knee that the network has never seen, segmented, measured, compared with its known truth."""
+"""The demo task: segment and measure a virtual knee that the network never saw; compare with its known truth."""
 
 from __future__ import annotations
 
 import numpy as np
 import SimpleITK as sitk
+
 from MRISegSuiteLib.images.segmentation_files import write_segmentation
 from MRISegSuiteLib.images.writing import write_image
 from MRISegSuiteLib.jobs import Job, JobContext, Measurement, Result
@@ -26,7 +27,9 @@ def run(job: Job, context: JobContext) -> Result:
     """
     seed = int(job.parameters.get("seed", DEFAULT_SEED))
     context.progress("Making a virtual knee", 0.01)
-    image, truth = make_virtual_knee(seed, lambda fraction: context.progress("Making a virtual knee", fraction * _SHARE["made"]))
+    image, truth = make_virtual_knee(
+        seed, lambda fraction: context.progress("Making a virtual knee", fraction * _SHARE["made"])
+    )
     path = write_image(image, context.folder / "virtual_knee.nii.gz")
     volume = read_scan(str(path), context)
     segmented = segment_scan(volume, job, context, _SHARE)
@@ -35,14 +38,23 @@ def run(job: Job, context: JobContext) -> Result:
     def progress_to(begin, end):
         return lambda stage, fraction: context.progress(stage, begin + fraction * (end - begin))
 
-    measurement = measure_knee(segmented.labels, segmented.names, "auto", progress=progress_to(_SHARE["segment"], _SHARE["measure"]))
+    measurement = measure_knee(
+        segmented.labels, segmented.names, "auto", progress=progress_to(_SHARE["segment"], _SHARE["measure"])
+    )
     for text in measurement.warnings:
         context.warn(text)
     context.progress("Measuring the truth", _SHARE["measure"])
-    known = measure_knee(truth.labels, truth.names, side, MeasureOptions(only_measure=True),
-                         lambda _, fraction: context.progress("Measuring the truth", _SHARE["measure"] + 0.07 * fraction))
+    known = measure_knee(
+        truth.labels,
+        truth.names,
+        side,
+        MeasureOptions(only_measure=True),
+        lambda _, fraction: context.progress("Measuring the truth", _SHARE["measure"] + 0.07 * fraction),
+    )
     comparison = compare(segmented, measurement, truth, known)
-    result = write_results(segmented, measurement, volume, job, context, _SHARE["truth"], comparison_tables(comparison))
+    result = write_results(
+        segmented, measurement, volume, job, context, _SHARE["truth"], comparison_tables(comparison)
+    )
     result.measurements += comparison
     write_segmentation(known.labels, STRUCTURES, context.folder / "truth.seg.nrrd", side, "MRI Seg Suite virtual knee")
     result.files |= {"image": path.name, "truth": "truth.seg.nrrd"}
@@ -88,10 +100,14 @@ def make_virtual_knee(seed: int, progress=lambda fraction: None) -> tuple[sitk.I
         result.SetDirection(CANONICAL_DIRECTION)
         return result
 
-    return as_image(np.rint(1000 * image).clip(0, 32767).astype(np.int16)), Segmented(*in_own_values(as_image(truth), TARGET_NAMES), None)
+    return as_image(np.rint(1000 * image).clip(0, 32767).astype(np.int16)), Segmented(
+        *in_own_values(as_image(truth), TARGET_NAMES), None
+    )
 
 
-def compare(segmented: Segmented, measurement: KneeMeasurement, truth: Segmented, known: KneeMeasurement) -> list[Measurement]:
+def compare(
+    segmented: Segmented, measurement: KneeMeasurement, truth: Segmented, known: KneeMeasurement
+) -> list[Measurement]:
     """Dice a structure, and the error of mean thickness a region (found minus true)."""
     found_array, true_array = (sitk.GetArrayViewFromImage(s.labels) for s in (segmented, truth))
     rows = []
@@ -106,7 +122,9 @@ def compare(segmented: Segmented, measurement: KneeMeasurement, truth: Segmented
     for row in measurement.rows:
         key = (row["structure"], row["region"])
         if row["name"] == "ThCtAB" and key in true_values:
-            rows.append(Measurement("ThCtAB_true", *key, true_values[key], "mm", "the same measurement on the known truth"))
+            rows.append(
+                Measurement("ThCtAB_true", *key, true_values[key], "mm", "the same measurement on the known truth")
+            )
             rows.append(Measurement("ThCtAB_error", *key, row["value"] - true_values[key], "mm", "found minus true"))
     return rows
 
@@ -114,8 +132,11 @@ def compare(segmented: Segmented, measurement: KneeMeasurement, truth: Segmented
 def comparison_tables(comparison: list[Measurement]) -> list[Table]:
     """The comparison as tables of the report."""
     values = {(m.name, m.structure, m.region): m.value for m in comparison}
-    overlap = [[BY_NAME[structure].title if structure in BY_NAME else "Tibial cartilage", value]
-               for (name, structure, _), value in values.items() if name == "Dice"]
+    overlap = [
+        [BY_NAME[structure].title if structure in BY_NAME else "Tibial cartilage", value]
+        for (name, structure, _), value in values.items()
+        if name == "Dice"
+    ]
     thickness = []
     for (name, structure, region), true in values.items():
         if name == "ThCtAB_true":

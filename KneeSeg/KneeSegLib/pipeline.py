@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+
 from MRISegSuiteLib.errors import BadArguments
 from MRISegSuiteLib.images.checks import check_knee_volume
 from MRISegSuiteLib.images.plausibility import plausible_knee
@@ -102,7 +103,10 @@ def segment_scan(volume: Volume, job: Job, context: JobContext, share: dict[str,
     card = knee_card(job.model)
     span = 0.97 * (share["segment"] - share["read"])
     prediction = segment(
-        volume.image, card, job.device, lambda stage, fraction: context.progress(stage, share["read"] + fraction * span)
+        volume.image,
+        card,
+        job.device,
+        lambda stage, fraction: context.progress(stage, share["read"] + fraction * span),
     )
     for text in prediction.warnings:
         context.warn(text)
@@ -135,7 +139,9 @@ def knee_card(model: dict | None):
     if model.get("sha256") and model["sha256"] != card.sha256:
         raise ModelHashMismatch(
             f"The job asks for the model {card.id} with the hash {model['sha256'][:12]}…; the one here has "
-            f"{card.sha256[:12]}….", "Use the same version of the model, or start a new job.")
+            f"{card.sha256[:12]}….",
+            "Use the same version of the model, or start a new job.",
+        )
     return card
 
 
@@ -156,10 +162,16 @@ def write_results(
     labels = measurement.labels
     side = measurement.side if measurement.side in ("left", "right") else None
     model = segmented.model
-    result = Result(model=model, parameters={"side_found": measurement.side, "side_found_from": measurement.side_source})
+    result = Result(
+        model=model, parameters={"side_found": measurement.side, "side_found_from": measurement.side_source}
+    )
     algorithm = f"MRI Seg Suite {model['id']} {model['version']}" if model else "MRI Seg Suite"
     write_segmentation(
-        labels, STRUCTURES, context.folder / "segmentation.seg.nrrd", side, algorithm,
+        labels,
+        STRUCTURES,
+        context.folder / "segmentation.seg.nrrd",
+        side,
+        algorithm,
         "AUTOMATIC" if model else "SEMIAUTOMATIC",
     )
     result.files["segmentation"] = "segmentation.seg.nrrd"
@@ -212,7 +224,9 @@ def write_table(measurements: list[Measurement], path: Path) -> None:
         writer.writerow(["structure", "region", *(f"{name} ({unit})" for name, unit in columns)])
         for (structure, region), values in lines.items():
             cells = (values.get(column) for column in columns)
-            writer.writerow([structure, region, *("" if v is None or not np.isfinite(v) else f"{v:.6g}" for v in cells)])
+            writer.writerow(
+                [structure, region, *("" if v is None or not np.isfinite(v) else f"{v:.6g}" for v in cells)]
+            )
 
 
 def in_own_values(labels: sitk.Image, names: dict[str, int]) -> tuple[sitk.Image, dict[str, int]]:

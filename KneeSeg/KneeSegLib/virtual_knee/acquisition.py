@@ -132,10 +132,24 @@ def acquire(
         from scipy.ndimage import gaussian_filter1d
 
         thick = gaussian_filter1d(gaussian_filter1d(thick, sigma, axis=1, truncate=2.5), sigma, axis=2, truncate=2.5)
-    image = functional.grid_sample(torch.from_numpy(np.ascontiguousarray(thick))[None], grid, mode="bilinear",
-                                   padding_mode="zeros", align_corners=True)[0].numpy()
-    truth = functional.grid_sample(torch.from_numpy(truth.astype(np.float32))[None], grid, mode="nearest",
-                                   padding_mode="zeros", align_corners=True)[0].numpy().astype(np.uint8)
+    image = functional.grid_sample(
+        torch.from_numpy(np.ascontiguousarray(thick))[None],
+        grid,
+        mode="bilinear",
+        padding_mode="zeros",
+        align_corners=True,
+    )[0].numpy()
+    truth = (
+        functional.grid_sample(
+            torch.from_numpy(truth.astype(np.float32))[None],
+            grid,
+            mode="nearest",
+            padding_mode="zeros",
+            align_corners=True,
+        )[0]
+        .numpy()
+        .astype(np.uint8)
+    )
     if scanner.shading:
         cell = (max(2, 60 / (step * tissue_map.spacing[0])), 55 / scanner.pixel_mm, 55 / scanner.pixel_mm)
         image = image * np.exp(scanner.shading * smooth_field(image.shape, cell, rng)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Reading the label maps that virtual knees grow from, in one canonical voxel order.
+"""The label arrays that virtual knees grow from: their values and their one canonical voxel order.
 
 Canonical order (array axes): 0 slices, towards the patient's right; 1 rows, superior to inferior; 2 columns,
 anterior to posterior. It is reached by axis permutations and flips only, never by resampling.
@@ -6,10 +6,7 @@ anterior to posterior. It is reached by axis permutations and flips only, never 
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import SimpleITK as sitk
 
 #: Values in the working arrays.
 FEMUR, TIBIA, PATELLA, FEMORAL_CARTILAGE, TIBIAL_CARTILAGE, PATELLAR_CARTILAGE = range(1, 7)
@@ -22,40 +19,10 @@ TARGET_NAMES = {
     "patellar_cartilage": PATELLAR_CARTILAGE,
 }
 
-#: Label values of the OAI-derived expert maps (lesions lie inside their bone).
-OAI_VALUES = {
-    1: FEMUR,
-    2: FEMORAL_CARTILAGE,
-    3: TIBIA,
-    4: TIBIAL_CARTILAGE,
-    5: PATELLA,
-    6: PATELLAR_CARTILAGE,
-    7: FEMUR,
-    8: TIBIA,
-    9: PATELLA,
-}
-
+#: Letters of the directions in which columns, rows and slices grow (P, I, R), as SimpleITK names orientations.
 CANONICAL = "PIR"
 #: Direction matrix (LPS) of an image whose array is in canonical order.
 CANONICAL_DIRECTION = (0.0, 0.0, -1.0, 1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
-
-
-def read_labels(path: str | Path, values: dict[int, int] = OAI_VALUES) -> tuple[np.ndarray, tuple[float, float, float]]:
-    """Read a label map into canonical order.
-
-    Args:
-        path: label map in any format that SimpleITK reads.
-        values: label value in the file -> value in the result; others become background.
-
-    Returns:
-        uint8 array (slices, rows, columns) and its spacing in mm in the same order.
-    """
-    image = sitk.DICOMOrient(sitk.ReadImage(str(path)), CANONICAL)
-    table = np.zeros(256, np.uint8)
-    for old, new in values.items():
-        table[old] = new
-    spacing = image.GetSpacing()
-    return table[sitk.GetArrayFromImage(image).astype(np.uint8)], (spacing[2], spacing[1], spacing[0])
 
 
 def trim_shafts(labels: np.ndarray) -> np.ndarray:

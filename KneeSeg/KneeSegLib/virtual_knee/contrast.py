@@ -87,11 +87,22 @@ def random_protocol(rng: np.random.Generator) -> Protocol:
     kind = rng.choice(["dess", "spin_echo", "gradient_echo", "free"], p=[0.52, 0.26, 0.1, 0.12])
     if kind == "dess":
         tr = rng.uniform(14, 32)
-        return Protocol(kind, tr, tr * rng.uniform(0.22, 0.42), rng.uniform(15, 40),
-                        _fat_remaining(rng, 0.85), str(rng.choice(["rss", "rss", "sum", "first", "second"], p=[0.4, 0.2, 0.2, 0.12, 0.08])))
+        return Protocol(
+            kind,
+            tr,
+            tr * rng.uniform(0.22, 0.42),
+            rng.uniform(15, 40),
+            _fat_remaining(rng, 0.85),
+            str(rng.choice(["rss", "rss", "sum", "first", "second"], p=[0.4, 0.2, 0.2, 0.12, 0.08])),
+        )
     if kind == "spin_echo":
-        return Protocol(kind, rng.uniform(700, 4500), rng.choice([rng.uniform(6, 20), rng.uniform(20, 50), rng.uniform(50, 85)]),
-                        90, _fat_remaining(rng, 0.45))
+        return Protocol(
+            kind,
+            rng.uniform(700, 4500),
+            rng.choice([rng.uniform(6, 20), rng.uniform(20, 50), rng.uniform(50, 85)]),
+            90,
+            _fat_remaining(rng, 0.45),
+        )
     if kind == "gradient_echo":
         return Protocol(kind, rng.uniform(8, 40), rng.uniform(2.5, 12), rng.uniform(8, 40), _fat_remaining(rng, 0.6))
     levels = {int(t): float(rng.uniform(0, 1)) for t in Tissue}
@@ -136,7 +147,9 @@ def _signal(protocol: Protocol, pd, t1, t2):
     tr, te, flip = protocol.repetition_ms, protocol.echo_ms, protocol.flip_deg
     if protocol.kind == "dess":
         first, second = dess_signals(pd, t1, t2, tr, te, flip)
-        return {"rss": np.hypot(first, second), "sum": first + second, "first": first, "second": second}[protocol.combine]
+        return {"rss": np.hypot(first, second), "sum": first + second, "first": first, "second": second}[
+            protocol.combine
+        ]
     if protocol.kind == "spin_echo":
         return spin_echo_signal(pd, t1, t2, tr, te)
     if protocol.kind == "gradient_echo":

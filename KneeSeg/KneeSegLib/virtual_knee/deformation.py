@@ -71,7 +71,9 @@ def deform(
         low = at.floor().long().clamp(max=coarse[0] - 2)
         part = (at - low)[None, None, :, None, None]
         lines = grid[:, :, low] * (1 - part) + grid[:, :, low + 1] * part
-        fine = functional.interpolate(lines[0].transpose(0, 1), size=(full_y, full_x), mode="bilinear", align_corners=True)
+        fine = functional.interpolate(
+            lines[0].transpose(0, 1), size=(full_y, full_x), mode="bilinear", align_corners=True
+        )
         where = fine.permute(0, 2, 3, 1)[None]
         sample = functional.grid_sample(source, where, mode="nearest", padding_mode="border", align_corners=True)
         out[start:stop] = sample[0, 0].numpy().astype(np.uint8)

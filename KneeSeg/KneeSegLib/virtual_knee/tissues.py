@@ -82,7 +82,10 @@ def _to_fine(field: np.ndarray, shape) -> np.ndarray:
     import torch.nn.functional as functional
 
     return functional.interpolate(
-        torch.from_numpy(np.ascontiguousarray(field, np.float32))[:, None], size=shape[1:], mode="bilinear", align_corners=False
+        torch.from_numpy(np.ascontiguousarray(field, np.float32))[:, None],
+        size=shape[1:],
+        mode="bilinear",
+        align_corners=False,
     )[:, 0].numpy()
 
 
@@ -142,14 +145,18 @@ def build_tissues(labels: np.ndarray, spacing: tuple[float, float, float], rng: 
         tibia = np.argwhere(small[:, ::3, ::3] == al.TIBIA) * (1, 3, 3) * half
         low = tibia[tibia[:, 1] > joint[1] + 15]
         if len(low):
-            head = np.array([
-                np.percentile(low[:, 0], 95) + rng.uniform(-4, 6),
-                joint[1] + rng.uniform(14, 26),
-                np.percentile(low[:, 2], 80) + rng.uniform(-6, 8),
-            ])
+            head = np.array(
+                [
+                    np.percentile(low[:, 0], 95) + rng.uniform(-4, 6),
+                    joint[1] + rng.uniform(14, 26),
+                    np.percentile(low[:, 2], 80) + rng.uniform(-6, 8),
+                ]
+            )
             foot = head + (rng.uniform(-6, 2), 120, rng.uniform(-8, 10))
             shaft = _segment_distance(points, head, foot) - rng.uniform(4.5, 7)
-            bulb = np.sqrt(sum(((p - h) / w) ** 2 for p, h, w in zip(points, head, (1.0, 1.3, 1.1)))) - rng.uniform(8, 12)
+            bulb = np.sqrt(sum(((p - h) / w) ** 2 for p, h, w in zip(points, head, (1.0, 1.3, 1.1)))) - rng.uniform(
+                8, 12
+            )
             fibula = np.minimum(shaft, bulb) + 0.8 * smooth_field(small.shape, 14, rng)
 
     # --- skin and body
@@ -160,8 +167,12 @@ def build_tissues(labels: np.ndarray, spacing: tuple[float, float, float], rng: 
     reach = reach * np.clip(1 + 0.18 * smooth_field(small.shape, 60, rng), 0.5, 1.6)
     outside = any_bone - reach
     # Beyond the last slice with bone the distance grows in every direction; keep a leg there.
-    outside = np.minimum(outside, _segment_distance((z * 0, y * 0, x), (0, 0, joint[2]), (0, 0, joint[2] + back_mm * 0.6))
-                         + np.abs(z - joint[0]) * 0.9 - rng.uniform(38, 62))
+    outside = np.minimum(
+        outside,
+        _segment_distance((z * 0, y * 0, x), (0, 0, joint[2]), (0, 0, joint[2] + back_mm * 0.6))
+        + np.abs(z - joint[0]) * 0.9
+        - rng.uniform(38, 62),
+    )
     outside += 1.5 * smooth_field(small.shape, 25, rng)
     skin_mm, fat_mm = rng.uniform(1.0, 2.4), rng.uniform(2, 18)
     fat_depth = fat_mm * np.clip(1 + 0.35 * smooth_field(small.shape, 70, rng), 0.3, 2) * (0.5 + 0.5 * behind)
@@ -265,7 +276,9 @@ def _muscle_cells(shape, spacing, joint, rng):
 def _extensor_mechanism(tissue, points, deep, patella, joint, to_femur, rng):
     """Patellar and quadriceps tendon, Hoffa's fat pad and the suprapatellar pouch."""
     top, bottom = patella + (0, -14, -1), patella + (0, 14, -1)
-    tuberosity = np.array([patella[0] + rng.uniform(-5, 3), joint[1] + rng.uniform(28, 45), patella[2] + rng.uniform(2, 10)])
+    tuberosity = np.array(
+        [patella[0] + rng.uniform(-5, 3), joint[1] + rng.uniform(28, 45), patella[2] + rng.uniform(2, 10)]
+    )
     thigh = top + (rng.uniform(-6, 6), -60, rng.uniform(-3, 8))
     flat = (0.35, 1, 1)  # tendons are wide from side to side
     squeezed = [p * f for p, f in zip(points, flat)]
@@ -278,7 +291,11 @@ def _extensor_mechanism(tissue, points, deep, patella, joint, to_femur, rng):
         tendon = _segment_distance(squeezed, np.array(a) * flat, np.array(b) * flat) < thick
         tissue[tendon & (tissue != Tissue.AIR)] = Tissue.LIGAMENT
     if rng.random() < 0.6:
-        pouch = (to_femur < rng.uniform(1, 8)) & (points[1] < patella[1] - 4) & (points[1] > patella[1] - rng.uniform(18, 50))
+        pouch = (
+            (to_femur < rng.uniform(1, 8))
+            & (points[1] < patella[1] - 4)
+            & (points[1] > patella[1] - rng.uniform(18, 50))
+        )
         pouch = pouch & (points[2] < joint[2] - 5) & (np.abs(points[0] - patella[0]) < rng.uniform(10, 24))
         tissue[pouch & deep] = Tissue.FLUID
 
@@ -314,7 +331,9 @@ def _menisci(small, points, joint, with_cartilage, rng):
         radius = np.sqrt(((points[0] - middle[0]) / width[0]) ** 2 + ((points[2] - middle[2]) / width[2]) ** 2)
         ring = np.maximum(inner - radius, radius - outer) * 10
         # open towards the notch: the horns stop short of the middle
-        towards = notch * (points[0] - middle[0]) / width[0] - np.abs(points[2] - middle[2]) / width[2] * rng.uniform(0.9, 1.6)
+        towards = notch * (points[0] - middle[0]) / width[0] - np.abs(points[2] - middle[2]) / width[2] * rng.uniform(
+            0.9, 1.6
+        )
         ring = np.maximum(ring, (towards - 0.25) * 8)
         wedge = np.maximum(ring, gap - thick)
         wedge = np.maximum(wedge, np.abs(points[1] - middle[1]) - 14)

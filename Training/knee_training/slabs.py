@@ -8,9 +8,11 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from ..virtual_knee import acquisition, anatomy_labels, contrast
-from ..virtual_knee.deformation import deform
-from ..virtual_knee.tissues import TissueMap, build_tissues
+from KneeSegLib.virtual_knee import acquisition, anatomy_labels, contrast
+from KneeSegLib.virtual_knee.deformation import deform
+from KneeSegLib.virtual_knee.tissues import TissueMap, build_tissues
+
+from .label_maps import read_labels
 
 #: The model's space: pixel size in mm, and slices, rows, columns of a sample.
 PIXEL_MM = 0.4
@@ -21,7 +23,7 @@ UPPER_PERCENTILE = 99.5
 
 def virtual_knee(path: Path, rng: np.random.Generator, strength: float = 1.0) -> TissueMap:
     """A new virtual knee grown from a label map file."""
-    labels, spacing = anatomy_labels.read_labels(path)
+    labels, spacing = read_labels(path)
     return build_tissues(deform(anatomy_labels.trim_shafts(labels), spacing, rng, strength=strength), spacing, rng)
 
 
@@ -36,8 +38,18 @@ def random_slab(knee: TissueMap, rng: np.random.Generator, slices: int = SLICES)
     span = slices * scanner.slice_step
     first = int(rng.integers(0, max(1, depth - span + 1)))
     pixels = int(np.ceil(SIZE * PIXEL_MM / scanner.pixel_mm)) + 2
-    image, truth = acquisition.acquire(knee, protocol, scanner, rng, first, slices, centre, (pixels, pixels),
-                                       rng.normal(0, 6), float(np.exp(rng.normal(0, 0.05))))
+    image, truth = acquisition.acquire(
+        knee,
+        protocol,
+        scanner,
+        rng,
+        first,
+        slices,
+        centre,
+        (pixels, pixels),
+        rng.normal(0, 6),
+        float(np.exp(rng.normal(0, 0.05))),
+    )
     # To the model's pixels, as inference does it.
     step = PIXEL_MM / scanner.pixel_mm
     at = (np.arange(SIZE) - (SIZE - 1) / 2) * step + (pixels - 1) / 2
@@ -45,10 +57,14 @@ def random_slab(knee: TissueMap, rng: np.random.Generator, slices: int = SLICES)
     grid = torch.stack(torch.meshgrid(line, line, indexing="ij")[::-1], -1)[None]
     sample = torch.nn.functional.grid_sample
     image = sample(torch.from_numpy(image)[None], grid, mode="bilinear", align_corners=True)[0]
-    truth = sample(torch.from_numpy(truth.astype(np.float32))[None], grid, mode="nearest", align_corners=True)[0].long()
+    truth = sample(torch.from_numpy(truth.astype(np.float32))[None], grid, mode="nearest", align_corners=True)[
+        0
+    ].long()
     # At inference the window is the whole volume's. Bright soft tissue is about 1 here, so a slab of air and skin
     # does not stretch its window beyond what its volume would have.
-    top = max(float(np.percentile(image[:, ::3, ::3].numpy(), UPPER_PERCENTILE)), 1.0) * float(np.exp(rng.normal(0, 0.2)))
+    top = max(float(np.percentile(image[:, ::3, ::3].numpy(), UPPER_PERCENTILE)), 1.0) * float(
+        np.exp(rng.normal(0, 0.2))
+    )
     image = (image / max(top, 1e-6)).clamp(0, 1)
     if rng.random() < 0.3:
         image = image ** float(np.exp(rng.normal(0, 0.25)))

@@ -1,6 +1,6 @@
 """Turn a training checkpoint into an embedded model: torch export and model card.
 
-    PYTHONPATH=MRISegSuite:KneeSeg python -m KneeSegLib.training.publish --checkpoint last.pt [--scores scores.json]
+    PYTHONPATH=MRISegSuite:KneeSeg:Training python -m knee_training.publish --checkpoint last.pt [--scores scores.json]
 
 What only a person can say (what was seen on real scans) stays in ``card_texts.json`` beside this file.
 """
@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 
 import torch
+
 from MRISegSuiteLib.files import write_json
 from MRISegSuiteLib.models import Card
 from MRISegSuiteLib.models.exporting import write_torch_export
@@ -21,7 +22,7 @@ from .network import KneeNet
 from .slabs import PIXEL_MM, SIZE, UPPER_PERCENTILE
 from .train import NAMES, WIDTHS
 
-MODELS = Path(__file__).resolve().parents[3] / "MRISegSuite" / "Resources" / "Models"
+MODELS = Path(__file__).resolve().parents[2] / "MRISegSuite" / "Resources" / "Models"
 TEXTS = Path(__file__).with_name("card_texts.json")
 WINDOW_SLICES = 12
 SETS = {
@@ -34,7 +35,8 @@ def card_content(texts: dict, entry: dict, scores: dict | None, steps: int, minu
     """The model card as JSON."""
     performance = [
         {"data": SETS[kind], "metric": "Dice", "structure": name, "value": row["mean"], "sd": row["sd"], "n": row["n"]}
-        for kind, rows in (scores or {"summary": {}})["summary"].items() for name, row in rows.items()
+        for kind, rows in (scores or {"summary": {}})["summary"].items()
+        for name, row in rows.items()
     ]
     training = dict(texts["training"])
     training["procedure"] = training["procedure"].format(steps=steps, minutes=round(minutes))
@@ -48,10 +50,20 @@ def card_content(texts: dict, entry: dict, scores: dict | None, steps: int, minu
         "backend": "torch_export",
         "files": [entry],
         "input": {
-            "channels": [{
-                "name": "knee", "modality": "MR", "description": "Sagittal knee MRI; qDESS: root of the sum of squares.",
-                "normalization": {"kind": "percentile", "low": 0, "high": UPPER_PERCENTILE, "clip": True, "over": "all"},
-            }],
+            "channels": [
+                {
+                    "name": "knee",
+                    "modality": "MR",
+                    "description": "Sagittal knee MRI; qDESS: root of the sum of squares.",
+                    "normalization": {
+                        "kind": "percentile",
+                        "low": 0,
+                        "high": UPPER_PERCENTILE,
+                        "clip": True,
+                        "over": "all",
+                    },
+                }
+            ],
             "axes": "RIP",
             "spacing_mm": [{"min": 0.65, "max": 5.0}, PIXEL_MM, PIXEL_MM],
             "crop": "foreground",

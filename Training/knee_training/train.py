@@ -2,7 +2,7 @@
 
 One command does it all, on a GPU when there is one, else on the CPU:
 
-    PYTHONPATH=MRISegSuite:KneeSeg python -m KneeSegLib.training.train --labels FOLDER --out FOLDER --minutes 90
+    PYTHONPATH=MRISegSuite:KneeSeg:Training python -m knee_training.train --labels FOLDER --out FOLDER --minutes 90
 
 A run that was stopped goes on from its last checkpoint when it is started again with the same --out.
 """
@@ -64,7 +64,9 @@ def save(path: Path, state: dict) -> None:
     os.replace(aside, path)
 
 
-def train(labels: Path, out: Path, minutes: float, batch: int, workers: int, threads: int, seed: int, rate: float) -> None:
+def train(
+    labels: Path, out: Path, minutes: float, batch: int, workers: int, threads: int, seed: int, rate: float
+) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
@@ -112,15 +114,35 @@ def train(labels: Path, out: Path, minutes: float, batch: int, workers: int, thr
             print(f"step {step}  {100 * share:.1f} %  loss {smooth:.3f}", flush=True)
         if step % 250 == 0:
             scores = dice_scores(mean, validation, device)
-            line = {"step": step, "minutes": round(share * minutes, 1), "loss": round(smooth, 4),
-                    "dice": {n: round(s, 4) for n, s in zip(NAMES[1:], scores)}}
+            line = {
+                "step": step,
+                "minutes": round(share * minutes, 1),
+                "loss": round(smooth, 4),
+                "dice": {n: round(s, 4) for n, s in zip(NAMES[1:], scores)},
+            }
             print(json.dumps(line), flush=True)
             with open(out / "history.jsonl", "a") as history:
                 history.write(json.dumps(line) + "\n")
-            save(out / "last.pt", {"model": model.state_dict(), "mean": mean.state_dict(), "optimizer": optimizer.state_dict(),
-                                   "step": step, "minutes": share * minutes})
-    save(out / "last.pt", {"model": model.state_dict(), "mean": mean.state_dict(), "optimizer": optimizer.state_dict(),
-                           "step": step, "minutes": minutes})
+            save(
+                out / "last.pt",
+                {
+                    "model": model.state_dict(),
+                    "mean": mean.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "step": step,
+                    "minutes": share * minutes,
+                },
+            )
+    save(
+        out / "last.pt",
+        {
+            "model": model.state_dict(),
+            "mean": mean.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "step": step,
+            "minutes": minutes,
+        },
+    )
     print(f"done: {step} steps in {minutes:.0f} minutes, {out / 'last.pt'}", flush=True)
 
 
@@ -128,7 +150,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--labels", type=Path, required=True, help="folder of *_seg.nii.gz label maps")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and the history")
-    parser.add_argument("--minutes", type=float, default=90, help="length of the training; the learning rate follows it")
+    parser.add_argument(
+        "--minutes", type=float, default=90, help="length of the training; the learning rate follows it"
+    )
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--workers", type=int, default=1, help="processes that make virtual knees")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the training itself")

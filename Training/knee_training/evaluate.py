@@ -1,6 +1,6 @@
 """Test a knee model on virtual knees of subjects that it was never trained on, through the real inference path.
 
-    PYTHONPATH=MRISegSuite:KneeSeg python -m KneeSegLib.training.evaluate --labels FOLDER --model ID --out FILE.json
+    PYTHONPATH=MRISegSuite:KneeSeg:Training python -m knee_training.evaluate --labels FOLDER --model ID --out FILE.json
 
 Two sets are imaged from every held-out label map: ``dess`` (double-echo steady state with fat suppression, as in the
 Osteoarthritis Initiative and qDESS) and ``any`` (whatever protocol and scanner the training might draw).
@@ -16,9 +16,11 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from ..virtual_knee import acquisition, anatomy_labels, contrast
+from KneeSegLib.virtual_knee import acquisition, anatomy_labels, contrast
+
 from .slabs import virtual_knee
 from .subjects import split
+
 
 def as_image(array: np.ndarray, spacing: tuple[float, float, float]) -> sitk.Image:
     """A canonical array (slices, rows, columns) as an image with its place in the world."""
@@ -33,10 +35,18 @@ def held_out_knee(path: Path, kind: str, seed: int) -> tuple[sitk.Image, sitk.Im
     rng = np.random.default_rng([seed, hash_of(path.name), kind == "dess"])
     knee = virtual_knee(path, rng)
     if kind == "dess":
-        protocol = contrast.Protocol("dess", rng.uniform(16, 25), 0, rng.uniform(20, 30), rng.uniform(0.03, 0.2), "rss")
+        protocol = contrast.Protocol(
+            "dess", rng.uniform(16, 25), 0, rng.uniform(20, 30), rng.uniform(0.03, 0.2), "rss"
+        )
         protocol.echo_ms = protocol.repetition_ms * 0.3
-        scanner = acquisition.Scanner(float(rng.uniform(0.3, 0.42)), 2, 2, float(rng.uniform(0.01, 0.05)),
-                                      float(rng.uniform(0.05, 0.3)), float(rng.uniform(0.03, 0.12)))
+        scanner = acquisition.Scanner(
+            float(rng.uniform(0.3, 0.42)),
+            2,
+            2,
+            float(rng.uniform(0.01, 0.05)),
+            float(rng.uniform(0.05, 0.3)),
+            float(rng.uniform(0.03, 0.12)),
+        )
     else:
         protocol, scanner = contrast.random_protocol(rng), acquisition.random_scanner(rng)
     image, truth = acquisition.acquire(knee, protocol, scanner, rng)
@@ -65,8 +75,10 @@ def _one(job: tuple[str, str, str, int]) -> dict:
     image, truth = held_out_knee(Path(path), kind, seed)
     prediction = segment(image, Registry().get(model), "auto")
     found, wanted = sitk.GetArrayFromImage(prediction.labels), sitk.GetArrayFromImage(truth)
-    scores = {name: dice(found == prediction.names[name], wanted == value)
-              for name, value in anatomy_labels.TARGET_NAMES.items()}
+    scores = {
+        name: dice(found == prediction.names[name], wanted == value)
+        for name, value in anatomy_labels.TARGET_NAMES.items()
+    }
     print(kind, Path(path).name, {n: round(s, 3) for n, s in scores.items()}, flush=True)
     return {"map": Path(path).name, "set": kind, "dice": scores}
 
@@ -88,7 +100,10 @@ def main() -> None:
         for name in anatomy_labels.TARGET_NAMES:
             values = [r["dice"][name] for r in rows if r["set"] == kind and np.isfinite(r["dice"][name])]
             summary.setdefault(kind, {})[name] = {
-                "mean": round(float(np.mean(values)), 4), "sd": round(float(np.std(values, ddof=1)), 4), "n": len(values)}
+                "mean": round(float(np.mean(values)), 4),
+                "sd": round(float(np.std(values, ddof=1)), 4),
+                "n": len(values),
+            }
     given.out.write_text(json.dumps({"summary": summary, "knees": rows}, indent=1))
     print(json.dumps(summary, indent=1))
 

@@ -2,7 +2,7 @@
 
 The network never saw these subjects, so a knee drawn from this model is a fair test of it.
 
-    PYTHONPATH=MRISegSuite:KneeSeg python -m KneeSegLib.training.build_shape_model --labels FOLDER
+    PYTHONPATH=MRISegSuite:KneeSeg:Training python -m knee_training.build_shape_model --labels FOLDER
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from ..virtual_knee import anatomy_labels as al
-from ..virtual_knee.shape_model import FAR_MM, PAIRS, RESOURCE, ShapeModel
+from KneeSegLib.virtual_knee import anatomy_labels as al
+from KneeSegLib.virtual_knee.shape_model import FAR_MM, PAIRS, RESOURCE, ShapeModel
+
+from .label_maps import read_labels
 from .subjects import split
 
 SPACING_MM = 2.5
@@ -24,7 +26,7 @@ HALF_BOX_MM = (56.0, 68.0, 70.0)
 
 def fields_of(path: Path) -> np.ndarray:
     """Six signed distance fields of a label map, float32 (6, D, H, W), centered on the tibial cartilage."""
-    labels, spacing = al.read_labels(path)
+    labels, spacing = read_labels(path)
     # Half the pixels are plenty for a 2.5 mm grid, and about isotropic.
     labels = al.trim_shafts(labels)[:, ::2, ::2]
     spacing = (spacing[0], 2 * spacing[1], 2 * spacing[2])
@@ -45,7 +47,9 @@ def fields_of(path: Path) -> np.ndarray:
             mask.SetSpacing([float(s) for s in spacing[::-1]])
             distance = sitk.SignedMaurerDistanceMap(mask, False, False, True)
             distance = sitk.SmoothingRecursiveGaussian(distance, 0.5)
-            result.append(sitk.GetArrayFromImage(sitk.Resample(distance, grid, sitk.Transform(), sitk.sitkLinear, FAR_MM)))
+            result.append(
+                sitk.GetArrayFromImage(sitk.Resample(distance, grid, sitk.Transform(), sitk.sitkLinear, FAR_MM))
+            )
     return np.clip(np.stack(result), -FAR_MM, FAR_MM)
 
 
@@ -60,7 +64,9 @@ def build(folder: Path, modes: int = 6) -> ShapeModel:
     _, sizes, directions = np.linalg.svd(rows, full_matrices=False)
     modes = min(modes, len(knees) - 1)
     scaled = directions[:modes] * (sizes[:modes, None] / np.sqrt(len(knees) - 1))
-    print(f"{len(knees)} knees; {modes} modes hold {100 * (sizes[:modes] ** 2).sum() / (sizes**2).sum():.0f} % of the variance")
+    print(
+        f"{len(knees)} knees; {modes} modes hold {100 * (sizes[:modes] ** 2).sum() / (sizes**2).sum():.0f} % of the variance"
+    )
     return ShapeModel(mean.astype(np.float32), scaled.reshape(modes, *mean.shape).astype(np.float32), SPACING_MM)
 
 

@@ -1,0 +1,51 @@
+"""Reading the expert label maps that the training grows its virtual knees from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from KneeSegLib.virtual_knee.anatomy_labels import (
+    CANONICAL,
+    FEMORAL_CARTILAGE,
+    FEMUR,
+    PATELLA,
+    PATELLAR_CARTILAGE,
+    TIBIA,
+    TIBIAL_CARTILAGE,
+)
+
+#: Label values of the OAI-derived expert maps (lesions lie inside their bone).
+OAI_VALUES = {
+    1: FEMUR,
+    2: FEMORAL_CARTILAGE,
+    3: TIBIA,
+    4: TIBIAL_CARTILAGE,
+    5: PATELLA,
+    6: PATELLAR_CARTILAGE,
+    7: FEMUR,
+    8: TIBIA,
+    9: PATELLA,
+}
+
+
+def read_labels(
+    path: str | Path, values: dict[int, int] = OAI_VALUES
+) -> tuple[np.ndarray, tuple[float, float, float]]:
+    """Read a label map into canonical order.
+
+    Args:
+        path: label map in any format that SimpleITK reads.
+        values: label value in the file -> value in the result; others become background.
+
+    Returns:
+        uint8 array (slices, rows, columns) and its spacing in mm in the same order.
+    """
+    image = sitk.DICOMOrient(sitk.ReadImage(str(path)), CANONICAL)
+    table = np.zeros(256, np.uint8)
+    for old, new in values.items():
+        table[old] = new
+    spacing = image.GetSpacing()
+    return table[sitk.GetArrayFromImage(image).astype(np.uint8)], (spacing[2], spacing[1], spacing[0])

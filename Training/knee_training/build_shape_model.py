@@ -65,7 +65,8 @@ def build(folder: Path, modes: int = 6) -> ShapeModel:
     modes = min(modes, len(knees) - 1)
     scaled = directions[:modes] * (sizes[:modes, None] / np.sqrt(len(knees) - 1))
     print(
-        f"{len(knees)} knees; {modes} modes hold {100 * (sizes[:modes] ** 2).sum() / (sizes**2).sum():.0f} % of the variance"
+        f"{len(knees)} knees; {modes} modes hold "
+        f"{100 * (sizes[:modes] ** 2).sum() / (sizes**2).sum():.0f} % of the variance"
     )
     return ShapeModel(mean.astype(np.float32), scaled.reshape(modes, *mean.shape).astype(np.float32), SPACING_MM)
 

@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from MRISegSuiteLib.errors import BadArguments
 from MRISegSuiteLib.jobs import Job
 

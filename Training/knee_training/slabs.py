@@ -36,7 +36,13 @@ def random_slab(knee: TissueMap, rng: np.random.Generator, slices: int = SLICES)
     spread = 90.0 if rng.random() < 0.15 else 45.0
     centre = (joint + rng.normal(-20, spread), length / 2 + rng.normal(0, 35))
     span = slices * scanner.slice_step
-    first = int(rng.integers(0, max(1, depth - span + 1)))
+    # Mostly where there is cartilage; now and then anywhere, for what the network must leave alone.
+    wanted = np.flatnonzero((knee.target >= anatomy_labels.FEMORAL_CARTILAGE).any((1, 2)))
+    if len(wanted) and rng.random() < 0.75:
+        first = int(rng.choice(wanted)) - int(rng.integers(0, span))
+    else:
+        first = int(rng.integers(0, max(1, depth - span + 1)))
+    first = min(max(first, 0), max(depth - span, 0))
     pixels = int(np.ceil(SIZE * PIXEL_MM / scanner.pixel_mm)) + 2
     image, truth = acquisition.acquire(
         knee,

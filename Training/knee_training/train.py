@@ -57,6 +57,17 @@ def dice_scores(model: torch.nn.Module, slabs: list, device: str) -> list[float]
     return (2 * both / either.clamp(min=1))[1:].tolist()
 
 
+def checkpoint(model, mean, optimizer, step: int, minutes: float) -> dict:
+    """All that is needed to go on: plain tensors and numbers, readable with ``weights_only=True``."""
+    return {
+        "model": model.state_dict(),
+        "mean": mean.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "step": step,
+        "minutes": minutes,
+    }
+
+
 def save(path: Path, state: dict) -> None:
     """Write a checkpoint aside, then put it in place."""
     aside = path.with_suffix(".part")
@@ -123,26 +134,9 @@ def train(
             print(json.dumps(line), flush=True)
             with open(out / "history.jsonl", "a") as history:
                 history.write(json.dumps(line) + "\n")
-            save(
-                out / "last.pt",
-                {
-                    "model": model.state_dict(),
-                    "mean": mean.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "step": step,
-                    "minutes": share * minutes,
-                },
-            )
-    save(
-        out / "last.pt",
-        {
-            "model": model.state_dict(),
-            "mean": mean.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "step": step,
-            "minutes": minutes,
-        },
-    )
+        if step % 50 == 0:
+            save(out / "last.pt", checkpoint(model, mean, optimizer, step, share * minutes))
+    save(out / "last.pt", checkpoint(model, mean, optimizer, step, minutes))
     print(f"done: {step} steps in {minutes:.0f} minutes, {out / 'last.pt'}", flush=True)
 
 

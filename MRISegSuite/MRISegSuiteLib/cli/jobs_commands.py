@@ -81,11 +81,24 @@ def _tell(result: Result, folder: Path, seconds: float, note: str) -> None:
     for role, name in result.files.items():
         if role in ("report", "table", "segmentation", "scene"):
             print(f"  {role}: {shlex.quote(str(folder / name))}")
+    for structure, values in _whole_structures(result).items():
+        print(f"  {structure}: {', '.join(values)}")
     for text in result.warnings:
         print(f"  warning: {text}")
     if note:
         print(f"  note: {note}")
     sys.stdout.flush()
+
+
+def _whole_structures(result: Result) -> dict[str, list[str]]:
+    """Structure -> its measurements as a whole, as text; regions and standard deviations are in the table."""
+    lines: dict[str, list[str]] = {}
+    for m in result.measurements:
+        if m.region == "whole" and not m.name.endswith("_SD") and m.value == m.value:
+            unit = m.unit.replace("mm2", "mm²").replace("mm3", "mm³")
+            number = f"{m.value:.0f}" if abs(m.value) >= 1000 else f"{m.value:.3g}"
+            lines.setdefault(m.structure, []).append(f"{m.name} {number} {unit}".removesuffix(" 1"))
+    return lines
 
 
 def _model_for(task: str, wanted: str | None) -> dict:

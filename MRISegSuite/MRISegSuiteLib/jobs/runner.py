@@ -187,7 +187,8 @@ class JobProcess:
             return self._state
         left = self._progress["seconds_left"]
         if left is not None:
-            left = max(0.0, left - (time.time() - self._progress["time"]))
+            left -= time.time() - self._progress["time"]
+            left = left if left > 0 else None  # overdue: rather no estimate than a wrong one
         return JobState("running", self._progress["stage"], self._progress["fraction"], left)
 
     def _error_of(self, exit_code: int) -> SuiteError:

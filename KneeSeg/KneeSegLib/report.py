@@ -117,7 +117,7 @@ def _surfaces(surfaces, side) -> list[Picture]:
         for direction in _sides_known(directions, side):
             views.append(View(f"{BY_NAME[bone].title}, {direction}", [surface], direction))
     if views:
-        figure = surface_figure(views, side, ("Cartilage thickness (mm)", THICKEST_SHOWN_MM))
+        figure = surface_figure(views, side, ("Cartilage thickness (mm)", THICKEST_SHOWN_MM), columns=4)
         pictures.append(Picture("picture_thickness", "Cartilage thickness on the bones.", figure))
     whole = [plain_surface(mesh, BY_NAME[name].color) for name, mesh in surfaces.items()]
     if whole:

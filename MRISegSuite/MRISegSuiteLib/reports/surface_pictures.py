@@ -96,7 +96,7 @@ def direction_of(seen_from: str, side: str | None) -> tuple[np.ndarray, np.ndarr
     return np.array(towards), np.array(up)
 
 
-def render(surfaces: Sequence[Surface], seen_from: str, side: str | None = None, width: int = 520) -> np.ndarray:
+def render(surfaces: Sequence[Surface], seen_from: str, side: str | None = None, width: int = 420) -> np.ndarray:
     """Parallel projection with soft shading on white.
 
     Returns:
@@ -122,7 +122,9 @@ def render(surfaces: Sequence[Surface], seen_from: str, side: str | None = None,
             depths.append(depth)
             shades.append(color.astype(np.uint8))
     pixels, depths, shades = np.concatenate(pixels), np.concatenate(depths), np.concatenate(shades)
-    order = np.argsort(depths, kind="stable")  # nearest last: of repeated indices numpy keeps the last value
+    # in 16 bits (some micrometers) numpy sorts by radix, ten times faster than floats
+    steps = ((depths - depths.min()) * (65535 / max(float(np.ptp(depths)), 1e-6))).astype(np.uint16)
+    order = np.argsort(steps, kind="stable")  # nearest last: of repeated indices numpy keeps the last value
     picture = np.full((height * width, 3), 255, dtype=np.uint8)
     picture[pixels[order]] = shades[order]
     return picture.reshape(height, width, 3)

@@ -290,7 +290,7 @@ def test_a_real_limit_on_memory_leads_to_smaller_windows(tmp_path, repository):
     card = bands_model(tmp_path / "wide", Wide(), inference={"patch": [8, 64, 64], "smaller_patches": [[2, 16, 16]]})
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, str(card.folder), str(repository / "MRISegSuite")],
-        capture_output=True, text=True, timeout=120, env={"OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
+        capture_output=True, text=True, timeout=280, env={"OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     answer = json.loads(done.stdout.splitlines()[-1])
@@ -349,6 +349,10 @@ def test_a_card_that_does_not_fit_its_network_is_refused(bands, tmp_path):
     fixed = bands_model(tmp_path / "fixed", free_axes=(0,), inference={"patch": [4, 24, 24]})
     with pytest.raises(InvalidCard, match="any, 1, 4, 16, 16"):
         segment(block_image(), fixed)
+    fits = {"patch": [4, 16, 16], "smaller_patches": [[2, 16, 16]]}
+    with pytest.raises(InvalidCard, match="any, 1, 4, 16, 16"):
+        segment(block_image(), changed(fixed, inference=fits))
+    assert segment(block_image(), changed(fixed, inference={"patch": [4, 16, 16]})).names == fixed.names
 
 
 def test_two_channels_in_the_order_of_the_card(tmp_path):

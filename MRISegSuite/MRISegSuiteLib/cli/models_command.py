@@ -17,7 +17,7 @@ def models(arguments, worker: WorkerPython) -> int:
     if action == "list":
         _list(registry)
     elif action == "show":
-        print(json.dumps(registry.get(arguments.id).to_record(), indent=2, ensure_ascii=False))
+        print(json.dumps(registry.get(arguments.id).content, indent=2, ensure_ascii=False))
     elif action == "check":
         return _check(registry, arguments.id)
     elif action == "add":

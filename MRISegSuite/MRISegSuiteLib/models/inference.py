@@ -151,8 +151,10 @@ def _run(network, case, card, device, want_probabilities, report, warnings):
     tried = []
     channels = max(int(entry["channel"]) for entry in case.structures) + 1
     shape = case.volume.shape[1:]
-    for used, patch, batch in window_ladder(card.patch, card.smaller_patches, card.batch, device):
+    ladder = window_ladder(card.patch, card.smaller_patches, card.batch, device)
+    for _, patch, batch in ladder:
         _check_size(network, case.volume.shape[0], patch, batch, card)
+    for used, patch, batch in ladder:
         settings = WindowSettings(
             patch=tuple(patch[axis] for axis in case.order),
             overlap=tuple(card.overlap[axis] for axis in case.order),

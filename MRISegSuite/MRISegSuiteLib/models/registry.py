@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import BadArguments, BadInput, ModelMissing, SuiteError, UnsafeModel, error_from_write
 from ..files import replace
+from ..user_data import user_data_folder
 from .archives import unpack_zip
 from .card import CARD_NAME, Card, InvalidCard
 from .drafts import explain_missing_card
@@ -25,16 +25,7 @@ _WEIGHT_ENDINGS = (".pt2", ".ts", ".pt", ".pth")
 def user_folder() -> Path:
     """Where the user's own models are kept: ``MRISEG_MODELS``, else the platform's folder for application data."""
     chosen = os.environ.get(ENVIRONMENT_VARIABLE)
-    if chosen:
-        return Path(chosen).expanduser()
-    home = Path.home()
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = home / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
-    return base / "MRISegSuite" / "Models"
+    return Path(chosen).expanduser() if chosen else user_data_folder() / "Models"
 
 
 class Registry:

@@ -32,7 +32,7 @@ from MRISegSuiteLib.panel.probe_run import ProbeRun
 from MRISegSuiteLib.panel.readable import readable_size
 from MRISegSuiteLib.panel.run_control import RunControl, RunWidgets
 
-_COLUMNS = ("title", "version", "backend", "license", "size", "files")
+_COLUMNS = ("title", "files", "version", "size", "license", "backend")
 _FILES_COLUMN = _COLUMNS.index("files")
 
 
@@ -92,7 +92,7 @@ class MRISegSuiteWidget(ScriptedLoadableModuleWidget):
         self._fileCheck = FileCheck(self._onFilesChecked)
         ui.modelsTable.setColumnCount(len(_COLUMNS))
         ui.modelsTable.setHorizontalHeaderLabels(
-            [_("Model"), _("Version"), _("Backend"), _("License"), _("Size"), _("Files")])
+            [_("Model"), _("Files"), _("Version"), _("Size"), _("License"), _("Backend")])
         ui.modelsTable.verticalHeader().setVisible(False)
         ui.modelsTable.connect("itemSelectionChanged()", self._onModelSelected)
         ui.checkModelButton.connect("clicked(bool)", self._onCheckModel)
@@ -165,9 +165,9 @@ class MRISegSuiteWidget(ScriptedLoadableModuleWidget):
             return
         size = readable_size(1e6 * self._environment.megabytes_to_install())
         if self._wheels() is not None:
-            ui.agreeCheckBox.setText(_("I a&gree: about {size} on disk, nothing is downloaded").format(size=size))
+            ui.agreeCheckBox.setText(_("I a&gree: about {size}, no download").format(size=size))
         else:
-            ui.agreeCheckBox.setText(_("I a&gree to download about {size} from pypi.org").format(size=size))
+            ui.agreeCheckBox.setText(_("I a&gree to download {size} from pypi.org").format(size=size))
         if not ui.agreeCheckBox.checked:
             self._install.setReason(True, _("To install, agree above first."))
         else:
@@ -214,8 +214,8 @@ class MRISegSuiteWidget(ScriptedLoadableModuleWidget):
         self._cards = registry.cards()
         table.setRowCount(len(self._cards))
         for row, card in enumerate(self._cards):
-            texts = (card.title, card.version, card.backend, card.content["license"], readable_size(card.bytes),
-                     self._fileState(card))
+            texts = (card.title, self._fileState(card), card.version, readable_size(card.bytes),
+                     card.content["license"], card.backend)
             for column, text in enumerate(texts):
                 item = qt.QTableWidgetItem(text)
                 item.setToolTip(text)

@@ -11,7 +11,8 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 pytest.importorskip("PySide6", reason="PySide6 is not installed")
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "Testing" / "SlicerStandIn"))
+for _folder in ("SlicerStandIn", "InSlicer"):
+    sys.path.insert(0, str(REPOSITORY / "Testing" / _folder))
 
 import slicer_stand_in  # noqa: E402
 
@@ -58,7 +59,7 @@ def knee(modules):
 def wait_for(application):
     """``wait_for(condition, seconds)``: let events pass until the condition holds; fails when it does not."""
 
-    def wait(condition, seconds=30.0):
+    def wait(condition, seconds=120.0):
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, "waited in vain"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from slicer.i18n import tr as _
 
 
@@ -18,7 +20,7 @@ def readable_duration(seconds: float) -> str:
 def readable_size(size: float) -> str:
     """A number of bytes: "820 kB", "12.4 MB", "2.1 GB"."""
     if size < 1e6:
-        return _("{size} kB").format(size=round(size / 1e3))
+        return _("{size} kB").format(size=math.ceil(size / 1e3))
     if size < 1e9:
         return _("{size} MB").format(size=f"{size / 1e6:.1f}")
     return _("{size} GB").format(size=f"{size / 1e9:.1f}")

@@ -68,8 +68,8 @@ class _Loaded:
     """The files of a job folder, read before the scene is touched."""
 
     result: Result
-    labels: sitk.Image | None
-    values: dict
+    segmentation: tuple | None  # label image (LPS), {structure: value}
+    truth: tuple | None  # the same for the known truth of a virtual knee
     surfaces: dict  # structure -> vtkPolyData in the world, RAS, mm
 
     @property
@@ -99,8 +99,10 @@ def add_results(scene, job_folder, volumeNode=None, segmentationNode=None) -> Kn
         nodes = KneeNodes(segmentation=segmentationNode)
         base = _base_name(anchor, job_folder)
         parent = hierarchy.parent_item(scene, anchor)
-        if segmentationNode is None and loaded.labels is not None:
+        if segmentationNode is None and loaded.segmentation is not None:
             nodes.segmentation = _new_segmentation(scene, base, loaded, volumeNode, parent)
+            if loaded.truth is not None:
+                _new_truth(scene, base, loaded, volumeNode, parent)
         _write_parts(scene, base, loaded, nodes, volumeNode, parent, {})
         return _finished(nodes, loaded, job_folder)
 
@@ -150,9 +152,10 @@ def _load(job_folder) -> _Loaded:
     result = Result.read(folder)
     if result.failure() is not None:
         raise result.failure()
-    labels, values = None, {}
-    if "segmentation" in result.files:
-        labels, values = read_segmentation(folder / result.files["segmentation"], accepted=INPUT_NAMES)
+    labels = {
+        role: read_segmentation(folder / result.files[role], accepted=INPUT_NAMES)
+        for role in ("segmentation", "truth") if role in result.files
+    }
     surfaces = {}
     for role, name in result.files.items():
         if role.startswith("surface_"):
@@ -162,7 +165,7 @@ def _load(job_folder) -> _Loaded:
                 raise BadInput(str(exception), "Run the job again.") from exception
             _add_shown_thickness(mesh)
             surfaces[role[len("surface_"):]] = mesh
-    return _Loaded(result, labels, values, surfaces)
+    return _Loaded(result, labels.get("segmentation"), labels.get("truth"), surfaces)
 
 
 def _add_shown_thickness(mesh) -> None:
@@ -175,21 +178,34 @@ def _add_shown_thickness(mesh) -> None:
 # -- writing
 
 def _new_segmentation(scene, base, loaded: _Loaded, volumeNode, parent):
-    side = loaded.side if loaded.side in ("left", "right") else None
-    looks = [
-        segmentations.SegmentLook(s.name, s.title, s.color, terminology_entry(s.category, s.code, s.region, side))
-        for s in STRUCTURES
-    ]
     model = loaded.result.model or {}
     algorithm = " ".join(["MRI Seg Suite", *(str(model[key]) for key in ("id", "version") if model.get(key))])
     node = segmentations.new_segmentation_node(
-        scene, f"{base} – Knee segmentation", loaded.labels, loaded.values, looks, volumeNode, loaded.surfaces,
-        algorithm if model else "")
+        scene, f"{base} – Knee segmentation", *loaded.segmentation, _looks(loaded.side), volumeNode, loaded.surfaces,
+        algorithm, "AUTOMATIC" if model else "SEMIAUTOMATIC")  # without a model it was given, and at most split
     # The bones with thickness are shown in 3D; the same surfaces twice would flicker.
     node.GetDisplayNode().SetVisibility3D(not loaded.bones)
     provenance.mark(node, provenance.provenance_of(loaded.result))
     hierarchy.place(scene, node, parent)
     return node
+
+
+def _new_truth(scene, base, loaded: _Loaded, volumeNode, parent):
+    """The truth of a virtual knee, hidden: to be compared with what was found."""
+    node = segmentations.new_segmentation_node(
+        scene, f"{base} – True segmentation", *loaded.truth, _looks(loaded.side), volumeNode,
+        algorithm="MRI Seg Suite virtual knee")
+    node.GetDisplayNode().SetVisibility(False)
+    provenance.mark(node, provenance.provenance_of(loaded.result))
+    hierarchy.place(scene, node, parent)
+
+
+def _looks(side: str) -> list:
+    side = side if side in ("left", "right") else None
+    return [
+        segmentations.SegmentLook(s.name, s.title, s.color, terminology_entry(s.category, s.code, s.region, side))
+        for s in STRUCTURES
+    ]
 
 
 def _write_parts(scene, base, loaded: _Loaded, nodes: KneeNodes, volumeNode, parent, old) -> None:

@@ -112,7 +112,7 @@ def test_what_dicom_seg_export_asks_of_a_segment(scene, labels):
         assert tag(segment, "DICOM.SegmentAlgorithmName") == "MRI Seg Suite m 1"
         scalars = segment.GetRepresentation("Binary labelmap").GetPointData().GetArray("ImageScalars")
         assert scalars is not None and scalars.GetValueRange() != (0, 0)  # else "empty segment"
-    drawn = new_segmentation_node(scene, "s", labels, VALUES, LOOKS, volume)
+    drawn = new_segmentation_node(scene, "s", labels, VALUES, LOOKS, volume, algorithm_type="MANUAL")
     assert tag(drawn.GetSegmentation().GetSegment("femur"), "DICOM.SegmentAlgorithmType") == "MANUAL"
 
 

@@ -37,7 +37,7 @@ def save_bundle(job_folder) -> Path:
     if result.failure() is not None:
         raise result.failure()
     with _apart_scene() as scene:
-        volumeNode = _input_volume(scene, folder)
+        volumeNode = _input_volume(scene, folder, result)
         nodes = add_results(scene, folder, result.task, volumeNode)
         arrange_views(scene, volumeNode, nodes)
         _name_files(scene)
@@ -99,12 +99,15 @@ def _name_files(scene) -> None:
                 storage.SetFileName("_".join(words) + "." + storage.GetDefaultWriteFileExtension())
 
 
-def _input_volume(scene, folder):
-    """The image that the job worked on, as a volume node; None for a job without an image."""
+def _input_volume(scene, folder, result):
+    """The image that the job worked on (or made), as a volume node; None for a job without an image."""
     job = Job.read(folder)
-    if "image" not in job.inputs:
+    if "image" in result.files:
+        path = folder / result.files["image"]
+    elif "image" in job.inputs:
+        path = Path(job.inputs["image"])
+    else:
         return None
-    path = Path(job.inputs["image"])
     volume = read_volume(path, job.parameters.get("echo"))
     name = path.name if path.is_dir() else path.name.split(".")[0]
     node = new_volume_node(scene, name or "image", volume.image)

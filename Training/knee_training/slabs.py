@@ -17,7 +17,7 @@ from .label_maps import read_labels
 #: The model's space: pixel size in mm, and slices, rows, columns of a sample.
 PIXEL_MM = 0.4
 SIZE = 256
-SLICES = 6
+SLICES = 3
 UPPER_PERCENTILE = 99.5
 
 
@@ -82,7 +82,7 @@ def random_slab(knee: TissueMap, rng: np.random.Generator, slices: int = SLICES)
 class SlabStream(torch.utils.data.IterableDataset):
     """Endless slabs from a pool of virtual knees that is renewed one knee at a time."""
 
-    def __init__(self, paths: list[Path], seed: int, pool: int = 12, slabs_per_knee: int = 110) -> None:
+    def __init__(self, paths: list[Path], seed: int, pool: int = 12, slabs_per_knee: int = 250) -> None:
         self.paths, self.seed, self.pool, self.slabs_per_knee = paths, seed, pool, slabs_per_knee
 
     def __iter__(self):
@@ -99,5 +99,5 @@ class SlabStream(torch.utils.data.IterableDataset):
             if len(knees) > self.pool:
                 knees.pop(0)
             # The pool fills quickly first, so that early samples are not all of one knee.
-            for _ in range(self.slabs_per_knee if len(knees) == self.pool else 14):
+            for _ in range(self.slabs_per_knee if len(knees) == self.pool else 30):
                 yield random_slab(knees[int(rng.integers(len(knees)))], rng)

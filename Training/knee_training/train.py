@@ -25,7 +25,7 @@ from .network import KneeNet
 from .slabs import SlabStream, random_slab, virtual_knee
 from .subjects import split
 
-WIDTHS = (32, 48, 96, 128, 160)
+WIDTHS = (24, 32, 64, 96, 128)
 NAMES = ("background", "femur", "tibia", "patella", "femoral_cartilage", "tibial_cartilage", "patellar_cartilage")
 
 
@@ -147,11 +147,11 @@ def main() -> None:
     parser.add_argument(
         "--minutes", type=float, default=90, help="length of the training; the learning rate follows it"
     )
-    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--workers", type=int, default=1, help="processes that make virtual knees")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the training itself")
     parser.add_argument("--seed", type=int, default=20261121)
-    parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
+    parser.add_argument("--rate", type=float, default=3e-3, help="highest learning rate")
     given = parser.parse_args()
     train(given.labels, given.out, given.minutes, given.batch, given.workers, given.threads, given.seed, given.rate)
 

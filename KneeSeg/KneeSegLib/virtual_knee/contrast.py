@@ -84,7 +84,7 @@ def spoiled_gradient_echo_signal(pd, t1, t2_star, tr, te, flip_deg):
 
 def random_protocol(rng: np.random.Generator) -> Protocol:
     """A protocol as knees are imaged: mostly DESS and qDESS, spin echoes, gradient echoes, and free inventions."""
-    kind = rng.choice(["dess", "spin_echo", "gradient_echo", "free"], p=[0.52, 0.26, 0.1, 0.12])
+    kind = rng.choice(["dess", "spin_echo", "gradient_echo", "free"], p=[0.65, 0.2, 0.07, 0.08])
     if kind == "dess":
         tr = rng.uniform(14, 32)
         return Protocol(

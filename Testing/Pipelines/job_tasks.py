@@ -11,8 +11,8 @@ from MRISegSuiteLib.errors import WrongContent
 from MRISegSuiteLib.jobs import Measurement, Result
 
 NAMES = [
-    "copy", "sleep", "family", "wrong", "memory", "bug", "fill_disk", "die", "exit_quietly", "many_files", "torch_memory",
-    "lists_absent", "segfault", "missing_package",
+    "copy", "sleep", "family", "wrong", "memory", "bug", "fill_disk", "die", "exit_quietly", "many_files",
+    "torch_memory", "lists_absent", "segfault", "missing_package",
 ]
 ENVIRONMENT = ";".join(f"{name}=job_tasks:{name}" for name in NAMES)
 
@@ -26,7 +26,7 @@ def copy(job, context):
     context.progress("Measuring", 0.6)
     return Result(
         files={"table": "pictures/copy.txt"},
-        measurements=[Measurement("volume", "femur", "whole", float(len(text)), "mm3", "counted", (1.0, float("nan")))],
+        measurements=[Measurement("volume", "femur", "whole", len(text), "mm3", "counted", (1.0, float("nan")))],
         model={"id": "m", "version": "1", "sha256": "0" * 64},
         parameters={"side": "left"},
     )
@@ -44,11 +44,9 @@ def sleep(job, context):
 def family(job, context):
     """A child in our group, a grandchild in a session of its own; both write their pids beside the job."""
     pids = Path(job.parameters["pids"])
-    grandchild = "import os,time; open(r'%s','a').write('%%d\\n' %% os.getpid()); time.sleep(60)" % pids
-    child = (
-        "import subprocess,sys,os,time; open(r'%s','a').write('%%d\\n' %% os.getpid());"
-        "subprocess.Popen([sys.executable,'-c',%r],start_new_session=True); time.sleep(60)" % (pids, grandchild)
-    )
+    tell = f"import os, subprocess, sys, time; open({str(pids)!r}, 'a').write(str(os.getpid()) + '\\n')\n"
+    grandchild = tell + "time.sleep(60)"
+    child = tell + f"subprocess.Popen([sys.executable, '-c', {grandchild!r}], start_new_session=True); time.sleep(60)"
     subprocess.Popen([sys.executable, "-c", child])
     return sleep(job, context)
 

@@ -327,6 +327,14 @@ def test_a_gpu_that_was_asked_for_and_is_not_there(bands):
         segment(block_image(), bands, device="tpu")
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gives_the_answer_of_the_cpu(bands):
+    card = changed(bands, input=RESAMPLED)
+    on_gpu, on_cpu = (segment(block_image(), card, device=device) for device in ("cuda", "cpu"))
+    assert on_gpu.device == "cuda"
+    assert (array(on_gpu.labels) == array(on_cpu.labels)).mean() > 0.999
+
+
 def test_images_that_do_not_fit_are_refused(bands):
     with pytest.raises(WrongContent, match="3D"):
         segment(sitk.Image(5, 5, sitk.sitkFloat32), bands)

@@ -22,7 +22,7 @@ _FILE_OPERATORS = re.compile(r"\b(?:torch|ops\s*\.\s*aten)\s*\.\s*(from_file|sav
 _NAMESPACES = re.compile(r"\bops\s*\.\s*(\w+)\s*\.")
 _FOREIGN_CLASSES = re.compile(r"\b__torch__\s*\.\s*torch\s*\.\s*classes\b")
 _ALLOWED_NAMESPACES = {"aten", "prim"}
-_FORBIDDEN_NODES = {"aten::from_file", "aten::save", "prim::PythonOp", "prim::CallFunctionPy"}
+_FORBIDDEN_NODES = {"aten::from_file", "aten::save", "prim::PythonOp"}
 
 
 def load(files: VerifiedFiles) -> ScriptedNetwork:

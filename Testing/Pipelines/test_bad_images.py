@@ -3,13 +3,15 @@
 import gzip
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 
-from MRISegSuiteLib.errors import SuiteError, UnreadableImage, WrongContent
+from MRISegSuiteLib.errors import DiskFull, SuiteError, UnreadableImage, UnwritableOutput, WrongContent
 from MRISegSuiteLib.images.checks import check_knee_volume
 from MRISegSuiteLib.images.plausibility import plausible_knee
 from MRISegSuiteLib.images.reading import read_volume
+from MRISegSuiteLib.images.writing import write_image
 
 BRAIN_AS_KNEE = {"femur": 2, "tibia": 41, "patella": 8, "femoral_cartilage": 3, "tibial_cartilage": 42}
 KNEE_LABELS = {
@@ -99,6 +101,32 @@ def test_empty_file_among_dicom(mese_folder, tmp_path):
     (tmp_path / file.name).write_bytes(b"")
     with pytest.raises(UnreadableImage, match="damaged"):
         read_volume(tmp_path)
+
+
+def test_enhanced_multi_frame_dicom_is_refused_with_a_remedy(mese_folder, tmp_path):
+    data = pydicom.dcmread(sorted(mese_folder.rglob("*.dcm"))[0])
+    data.NumberOfFrames = 24
+    data.save_as(tmp_path / "enhanced.dcm")
+    with pytest.raises(UnreadableImage, match="multi-frame.*dcm2niix"):
+        read_volume(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.mha", "a.seg.nrrd"])
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, name):
+    """A limit on the size of files cuts off what is written, as a full disk does; ITK says nothing about NIfTI."""
+    resource = pytest.importorskip("resource")
+    path = tmp_path / name
+    path.write_bytes(b"old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises((DiskFull, UnwritableOutput), match=name):
+            write_image(knee_sized(), path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+    write_image(knee_sized(), path)
+    assert sitk.ReadImage(str(path)).GetSize() == (100, 100, 40)
 
 
 def test_2d_image(tmp_path):

@@ -14,6 +14,9 @@ SPACING_LIMITS_MM = (0.05, 10.0)
 #: Smallest field of view (mm) in which a knee joint can lie: the shortest and the two longer sides.
 SMALLEST_FIELD_MM = (40.0, 70.0)
 
+#: An image with no more different values than this is a label map.
+MOST_LABELS = 16
+
 #: Knee coils image less than this (mm) in the shortest direction; a head or a body is larger.
 LARGEST_SHORT_SIDE_MM = 200.0
 
@@ -36,10 +39,10 @@ def check_knee_volume(volume: Volume, path="the image") -> list[str]:
     low, high = float(array.min()), float(array.max())
     if low == high:
         raise WrongContent(f"{path} is constant: every voxel is {low:g}.", "Give the scan itself; this file is empty.")
-    values = np.unique(array)
-    if len(values) <= 16:
+    count = _different_values(array)
+    if count <= MOST_LABELS:
         raise WrongContent(
-            f"{path} holds only {len(values)} different values: a label map or mask, not a scan.",
+            f"{path} holds only {count} different values: a label map or mask, not a scan.",
             "Give it as the segmentation (--segmentation FILE), or give the scan.",
         )
     slice_distance = max(image.GetSpacing())
@@ -51,6 +54,12 @@ def check_knee_volume(volume: Volume, path="the image") -> list[str]:
     if volume.info.get("modality") not in (None, "MR"):
         warnings.append(f"{path} is {volume.info['modality']}, not MR: the model has not been made for it.")
     return warnings
+
+
+def _different_values(array: np.ndarray) -> int:
+    """Number of different values; for a scan that of a sample, as sorting all of it takes seconds."""
+    sample = len(np.unique(array[::2, ::7, ::7]))
+    return sample if sample > MOST_LABELS else len(np.unique(array))
 
 
 def _check_spacing(image: sitk.Image, path) -> None:

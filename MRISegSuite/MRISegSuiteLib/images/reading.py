@@ -95,7 +95,7 @@ def read_image_file(path) -> sitk.Image:
         raise UnreadableImage(f"{path} is empty (0 bytes).", "Copy or export the file again.")
     if not is_image_file(path):
         raise UnreadableImage(f"{path} has no extension of an image file.", f"Give {_SUPPORTED}.")
-    _require_sound_nifti(path)
+    require_sound_nifti(path)
     try:
         return sitk.ReadImage(str(path))
     except RuntimeError as exception:
@@ -194,8 +194,15 @@ def _first_bytes(path: Path, count: int) -> bytes:
         return stream.read(count)
 
 
-def _require_sound_nifti(path: Path) -> None:
-    """Refuse what ITK passes over in silence: it fills up a truncated NIfTI file with zeros, and turns NaN into 0."""
+def require_sound_nifti(path: Path) -> None:
+    """Refuse what ITK passes over in silence: it fills up a truncated NIfTI file with zeros, and turns NaN into 0.
+
+    Files of other formats pass.
+
+    Raises:
+        UnreadableImage: truncated or damaged.
+        WrongContent: NaN or infinite voxels.
+    """
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         return
     try:

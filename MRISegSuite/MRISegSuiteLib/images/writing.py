@@ -9,8 +9,9 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from ..errors import DiskFull, UnwritableOutput, error_from_write
+from ..errors import DiskFull, UnreadableImage, UnwritableOutput, error_from_write
 from ..files import replace
+from .reading import require_sound_nifti
 
 
 def write_image(image: sitk.Image, path, compress: bool = True) -> Path:
@@ -23,7 +24,10 @@ def write_image(image: sitk.Image, path, compress: bool = True) -> Path:
     aside = path.with_name(f".{os.getpid()}.tmp.{path.name}")  # the extension decides on the format, so it comes last
     try:
         sitk.WriteImage(image, str(aside), useCompression=compress)
+        require_sound_nifti(aside)  # on a full disk ITK writes half a NIfTI file and is content
         replace(aside, path)
+    except UnreadableImage as exception:
+        raise error_from_write(OSError(errno.ENOSPC, "the file was cut off"), path) from exception
     except OSError as exception:
         raise error_from_write(exception, path) from exception
     except RuntimeError as exception:  # ITK says what failed, not why
@@ -43,7 +47,7 @@ def _why_not_written(path: Path, image: sitk.Image, exception: RuntimeError):
     free = shutil.disk_usage(folder).free
     if free < size:
         return DiskFull(
-            f"There is no space left for {path}: {free / 1e6:.0f} MB free, up to {size / 1e6:.0f} MB needed.",
+            f"There is no space left for {path}.",
             "Free some space, or choose an output folder on another disk.",
         )
     return UnwritableOutput(f"{path} cannot be written: {_last_line(exception)}.", "Choose another file or folder.")

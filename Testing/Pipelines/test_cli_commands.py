@@ -115,7 +115,7 @@ def test_run_does_a_job_and_prints_where_the_results_are(mriseg, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "results in" in done.stdout and "pictures/copy.txt" in done.stdout
     assert "warning: only a copy" in done.stdout
-    assert re.search(r"^\[ *\d+ %\] (Checking the inputs|Copying|Measuring)", done.stderr, re.M)
+    assert re.search(r"^\[ *\d+ %\] \w+", done.stderr, re.M)
     assert Result.read(tmp_path / "out").status == "done"
     # elsewhere, with the input still found
     done = mriseg("run", job, "--out", tmp_path / "elsewhere")

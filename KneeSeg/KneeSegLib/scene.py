@@ -11,7 +11,6 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import SimpleITK as sitk
 import slicer
 
 from MRISegSuiteLib.errors import BadInput

@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import slicer
 from PySide6 import QtCore, QtGui, QtWidgets
@@ -148,6 +149,7 @@ class Application(QtWidgets.QApplication):
         self._moduleManager = ModuleManager()
         self._layoutManager = None
         self._headless = None
+        self._commandOptions = SimpleNamespace(runPythonAndExit=False)
 
     temporaryPath = QtCore.Property(str, lambda self: self._folder.name)
     launcherExecutableFilePath = QtCore.Property(str, lambda self: "")
@@ -170,6 +172,15 @@ class Application(QtWidgets.QApplication):
 
     def testingEnabled(self):
         return True
+
+    def commandOptions(self):
+        return self._commandOptions
+
+    def exit(self, code):
+        """The application leaves its event loop with this code; the stand-in has none, so the process ends."""
+        self.processEvents()
+        sys.stdout.flush()
+        raise SystemExit(code)
 
     def mrmlScene(self):
         return slicer.mrmlScene

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import SimpleITK as sitk
-from MRISegSuiteLib.errors import BadArguments, WrongContent
 from scipy import ndimage
+
+from MRISegSuiteLib.errors import BadArguments, WrongContent
 
 from .plateaus import lateral_part
 from .side import SideFinding, side_from_bones
@@ -74,8 +75,10 @@ def canonical_knee(
         raise WrongContent("The label map is not a three-dimensional image of one value a voxel.")
     warnings: list[str] = []
     array = _with_own_labels(labels, names, warnings)
-    spacing = np.array(labels.GetSpacing())
-    direction = np.array(labels.GetDirection()).reshape(3, 3)
+    # NIfTI keeps the spacing in single precision: rounded, a knee is the same in every file format, bit for bit.
+    spacing = np.round(np.array(labels.GetSpacing()), 5)
+    # The remainder goes into the columns of the matrix, so that positions stay exact.
+    direction = np.array(labels.GetDirection()).reshape(3, 3) * (np.array(labels.GetSpacing()) / spacing)
     boxes = _boxes(array)
     if not boxes:
         raise WrongContent(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import SimpleITK as sitk
 import vtk
+
 from MRISegSuiteLib.images.canonical import from_canonical
 from MRISegSuiteLib.meshes.polydata import to_polydata, transform_mesh
 from MRISegSuiteLib.meshes.surfaces import SMOOTHING_MM, sheet_surface, solid_surface
@@ -152,8 +153,10 @@ def measure_knee(
 def _labels_on_grid(knee: CanonicalKnee, like: sitk.Image) -> sitk.Image:
     """The knee's label map back on the grid that it came from (axes are permuted and flipped, nothing is resampled)."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(knee.labels.transpose(2, 1, 0)))
-    image.SetSpacing([float(s) for s in knee.spacing])
-    image.SetDirection([float(v) for v in knee.to_lps[:3, :3].ravel()])
+    # The matrix holds what rounding took from the spacing.
+    length = np.linalg.norm(knee.to_lps[:3, :3], axis=0)
+    image.SetSpacing([float(s) for s in knee.spacing * length])
+    image.SetDirection([float(v) for v in (knee.to_lps[:3, :3] / length).ravel()])
     image.SetOrigin([float(v) for v in knee.to_lps[:3, 3]])
     return from_canonical(image, like)
 

@@ -19,6 +19,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import maximum_filter1d
+from scipy.spatial import cKDTree
+
 from MRISegSuiteLib.meshes.surface_fields import (
     Smoother,
     components,
@@ -28,8 +31,6 @@ from MRISegSuiteLib.meshes.surface_fields import (
     submesh,
     triangle_areas,
 )
-from scipy.ndimage import maximum_filter1d
-from scipy.spatial import cKDTree
 
 
 @dataclass(frozen=True)

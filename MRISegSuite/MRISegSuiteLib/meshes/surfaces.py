@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 import vtk
 from scipy import ndimage
-from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+from vtk.util.numpy_support import numpy_to_vtk
 
 from .polydata import to_arrays, to_polydata
 

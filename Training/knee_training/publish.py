@@ -56,8 +56,7 @@ def card_content(texts: dict, entry: dict, scores: dict | None, steps: int, minu
                     "modality": "MR",
                     "description": "Sagittal knee MRI; qDESS: root of the sum of squares.",
                     "normalization": {
-                        "kind": "percentile",
-                        "low": 0,
+                        "kind": "upper_percentile",
                         "high": UPPER_PERCENTILE,
                         "clip": True,
                         "over": "all",

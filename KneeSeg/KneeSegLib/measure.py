@@ -151,7 +151,7 @@ def measure_knee(
 
 
 def _labels_on_grid(knee: CanonicalKnee, like: sitk.Image) -> sitk.Image:
-    """The knee's label map back on the grid that it came from (axes are permuted and flipped, nothing is resampled)."""
+    """The knee's label map back on the grid that it came from (axes permuted and flipped, nothing resampled)."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(knee.labels.transpose(2, 1, 0)))
     # The matrix holds what rounding took from the spacing.
     length = np.linalg.norm(knee.to_lps[:3, :3], axis=0)

@@ -68,7 +68,7 @@ def side_from_bones(masks: Mapping[str, tuple[np.ndarray, np.ndarray]], spacing:
     """The side by a weighted mean of the signs that can be seen.
 
     Args:
-        masks: structure -> (3D bool in its box, (3,) first index of the box); axes patient's right, anterior, superior.
+        masks: structure -> (3D bool in its box, (3,) first index of the box); axes right, anterior, superior.
         spacing: (3,) mm.
 
     Returns:

@@ -8,8 +8,8 @@ that keep thin cartilage, which methods that mesh the cartilage lose:
    also where the cartilage is thinner than a voxel, because no smoothed surface has to survive between two boundaries.
 2. A ray also says what lies directly on the bone. These answers, averaged over half a millimeter along the surface,
    give the covered area to a fraction of a voxel: a hole has a sharp border and full thickness beside it.
-3. The counts are averaged along the surface by heat flow (standard deviation 1 mm) inside the covered area only. Nothing flows
-   over its border and the integral is kept, so mean thickness a region owes nothing to the smoothing.
+3. The counts are averaged along the surface by heat flow (standard deviation 1 mm) inside the covered area only.
+   Nothing flows over its border and the integral is kept, so mean thickness a region owes nothing to the smoothing.
 
 The total subchondral bone area (tAB) is the covered area closed over what it encloses: see ``subchondral_area``.
 """
@@ -42,7 +42,7 @@ class ThicknessOptions:
         gap: what may lie unlabelled between bone and cartilage, or inside the cartilage, without ending it.
         coverage_sigma: averaging along the surface of covered / not covered.
         thickness_sigma: averaging along the surface of thickness, inside the covered area.
-        terrace_sigma: the most that averaging of thickness grows to where the surface is square to an axis of the grid.
+        terrace_sigma: the most that this grows to, where the surface is square to an axis of the grid.
         normal_sigma: averaging of the bone's normals.
         closing: a bay in the border counts as subchondral where it is less than twice this wide.
         bay: and more than twice this wide, so that a ragged border is not filled up.

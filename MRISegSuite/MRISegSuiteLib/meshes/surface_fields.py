@@ -64,7 +64,8 @@ def components(triangles: np.ndarray, count: int, inside: np.ndarray | None = No
 def stiffness(points: np.ndarray, triangles: np.ndarray, factor: np.ndarray | float = 1.0) -> sparse.csr_matrix:
     """(N, N) cotangent stiffness matrix: x' S x is the integral of ``factor`` |gradient|^2 over the surface.
 
-    ``factor`` is one number, or one a triangle. Negative cotangents (obtuse corners) are set to zero, so that smoothing never overshoots.
+    ``factor`` is one number, or one a triangle. Negative cotangents (obtuse corners) are set to zero, so that
+    smoothing never overshoots.
     """
     rows, columns, values = [], [], []
     for corner in range(3):

@@ -113,7 +113,7 @@ def sheet_surface(
 
 
 def _smooth_area(mask: np.ndarray, spacing: np.ndarray) -> float:
-    """Area of the boundary in mm^2: that of the voxel faces over 1.5, the mean of |nx| + |ny| + |nz| over directions."""
+    """Area of the boundary in mm^2: that of the voxel faces over 1.5, the mean of |nx| + |ny| + |nz|."""
     faces = 0.0
     for axis in range(3):
         padded = np.pad(mask, [(1, 1) if a == axis else (0, 0) for a in range(3)])

@@ -33,6 +33,10 @@ from MRISegSuiteLib.meshes.surface_fields import (
 )
 
 
+#: Covered pieces smaller than this are crumbs, mm^2.
+CRUMB_MM2 = 20.0
+
+
 @dataclass(frozen=True)
 class ThicknessOptions:
     """How thickness is measured; lengths in mm.
@@ -325,7 +329,12 @@ def _average_inside(points, triangles, rays: _Rays, coverage, length, sigma) -> 
     keep = (coverage > 0.5)[triangles].any(axis=1)
     part, used = submesh(triangles, keep)
     inside = rays.at(coverage) > 0.5
-    smooth = Smoother(points[used], part, sigma[keep], mass=rays.integrals(inside)[used])
+    mass = rays.integrals(inside)[used]
+    # A crumb of a few points is nearly all border: there the average is over all of its rays, inside and outside.
+    pieces = components(part, len(used))
+    crumbs = (np.bincount(pieces, weights=mass) < CRUMB_MM2)[pieces]
+    every = rays.integrals(np.broadcast_to(keep[:, None], inside.shape))[used]
+    smooth = Smoother(points[used], part, sigma[keep], mass=np.where(crumbs, every, mass))
     result = np.zeros(len(points))
     result[used] = smooth.of_integrals(rays.integrals(np.where(keep[:, None], length, 0.0))[used])
     return result

@@ -32,7 +32,6 @@ from MRISegSuiteLib.meshes.surface_fields import (
     triangle_areas,
 )
 
-
 #: Covered pieces smaller than this are crumbs, mm^2.
 CRUMB_MM2 = 20.0
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from knee_phantoms import COARSER, OAI, Cap, measure_cap
+from knee_phantoms import COARSER, OAI, Cap, measure_cap, voxels
 from scipy.spatial.transform import Rotation
 
 from KneeSegLib.outcomes import region_outcomes
@@ -109,3 +109,20 @@ def test_any_cap_in_any_pose(thickness, radius, angles, shift):
     bias, rmse = measure_cap(cap, points=5000).error()
     assert abs(bias) <= 0.04
     assert rmse <= 0.1
+
+
+def test_crumbs_of_cartilage_do_not_blow_up():
+    # Single voxels on the bone beside the cap: pieces of a few points once had a thickness of hundreds of millimeters.
+    cap = Cap()
+    bone, cartilage, centre, _ = voxels(cap)
+    spacing = np.array(cap.spacing)
+    for turn in np.linspace(0, 2 * np.pi, 40, endpoint=False):
+        tilt = 1.6 + 0.3 * np.sin(5 * turn)
+        at = centre + 20.5 * np.array([np.cos(turn) * np.sin(tilt), np.sin(turn) * np.sin(tilt), np.cos(tilt)])
+        i, j, k = np.rint(at / spacing).astype(int)
+        cartilage[i, j - 1 : j + 2, k - 1 : k + 2] = True
+    cartilage &= ~bone
+    points, triangles = solid_surface(bone, spacing, 8000)
+    found = measure_thickness(points, triangles, bone, cartilage, spacing)
+    assert found.thickness.max() < 2.6
+    assert (found.thickness * found.covered_area).sum() / found.covered_area.sum() == pytest.approx(1.97, abs=0.06)

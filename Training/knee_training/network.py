@@ -52,6 +52,8 @@ class KneeNet(nn.Module):
         self.down = nn.ModuleList(Block(a, b, 2) for a, b in zip(widths, widths[1:]))
         self.encode = nn.ModuleList(Block(b, b) for b in widths[1:])
         self.across = nn.ModuleList(AcrossSlices(b) for b in widths[1:])
+        # At the coarsest level a few cheap layers let every place see the whole window.
+        self.context = nn.ModuleList(Block(widths[-1], widths[-1]) for _ in range(3))
         self.narrow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in zip(widths, widths[1:]))
         self.decode = nn.ModuleList(Block(2 * a, a) for a in widths[:-1])
         self.refine = nn.ModuleList(Block(a, a) for a in widths[:-1])
@@ -71,6 +73,8 @@ class KneeNet(nn.Module):
         for down, encode, across in zip(self.down, self.encode, self.across):
             skips.append(across(encode(down(skips[-1])), slices))
         x = skips.pop()
+        for block in self.context:
+            x = x + block(x)
         coarse = x
         for level in reversed(range(len(self.down))):
             x = functional.interpolate(self.narrow[level](x), scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -69,11 +69,11 @@ def random_slab(knee: TissueMap, rng: np.random.Generator, slices: int = SLICES)
     # At inference the window is the whole volume's. Bright soft tissue is about 1 here, so a slab of air and skin
     # does not stretch its window beyond what its volume would have.
     top = max(float(np.percentile(image[:, ::3, ::3].numpy(), UPPER_PERCENTILE)), 1.0) * float(
-        np.exp(rng.normal(0, 0.2))
+        np.exp(rng.normal(0.1, 0.35))
     )
     image = (image / max(top, 1e-6)).clamp(0, 1)
-    if rng.random() < 0.3:
-        image = image ** float(np.exp(rng.normal(0, 0.25)))
+    if rng.random() < 0.4:
+        image = image ** float(np.exp(rng.normal(0, 0.3)))
     if rng.random() < 0.5:
         image, truth = image.flip(0), truth.flip(0)
     return image[None], truth
@@ -82,7 +82,7 @@ def random_slab(knee: TissueMap, rng: np.random.Generator, slices: int = SLICES)
 class SlabStream(torch.utils.data.IterableDataset):
     """Endless slabs from a pool of virtual knees that is renewed one knee at a time."""
 
-    def __init__(self, paths: list[Path], seed: int, pool: int = 12, slabs_per_knee: int = 250) -> None:
+    def __init__(self, paths: list[Path], seed: int, pool: int = 12, slabs_per_knee: int = 400) -> None:
         self.paths, self.seed, self.pool, self.slabs_per_knee = paths, seed, pool, slabs_per_knee
 
     def __iter__(self):

@@ -76,7 +76,15 @@ def save(path: Path, state: dict) -> None:
 
 
 def train(
-    labels: Path, out: Path, minutes: float, batch: int, workers: int, threads: int, seed: int, rate: float
+    labels: Path,
+    out: Path,
+    minutes: float,
+    batch: int,
+    workers: int,
+    threads: int,
+    seed: int,
+    rate: float,
+    start: Path | None = None,
 ) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(threads)
@@ -90,6 +98,10 @@ def train(
     # Validation slabs guide nothing: the last weights are kept, whatever they score.
     validation = [random_slab(knee, rng) for knee in (virtual_knee(p, rng) for p in held_out[::4]) for _ in range(8)]
     model = KneeNet(len(NAMES), WIDTHS).to(device)
+    if start:
+        # Layers that the earlier network did not have keep their random weights.
+        missing = model.load_state_dict(torch.load(start, map_location=device, weights_only=True)["mean"], strict=False)
+        print(f"starting from {start}; new layers: {missing.missing_keys}", flush=True)
     mean = copy.deepcopy(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=1e-4)
     step, spent = 0, 0.0
@@ -152,8 +164,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the training itself")
     parser.add_argument("--seed", type=int, default=20261121)
     parser.add_argument("--rate", type=float, default=3e-3, help="highest learning rate")
-    given = parser.parse_args()
-    train(given.labels, given.out, given.minutes, given.batch, given.workers, given.threads, given.seed, given.rate)
+    parser.add_argument("--start", type=Path, help="checkpoint of an earlier run to take the first weights from")
+    train(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -111,7 +111,8 @@ def random_protocol(rng: np.random.Generator) -> Protocol:
 
 
 def _fat_remaining(rng: np.random.Generator, suppressed: float) -> float:
-    return float(rng.uniform(0.02, 0.3) if rng.random() < suppressed else rng.uniform(0.7, 1.1))
+    # Water excitation leaves next to nothing of the fat; poor saturation leaves a third of it.
+    return float(np.exp(rng.uniform(-5.5, -1.1)) if rng.random() < suppressed else rng.uniform(0.7, 1.1))
 
 
 def brightness(protocol: Protocol, rng: np.random.Generator, spread: float = 1.0) -> np.ndarray:
@@ -120,10 +121,16 @@ def brightness(protocol: Protocol, rng: np.random.Generator, spread: float = 1.0
     ``spread`` scales the person-to-person variation of the relaxation times (0: none).
     """
     table = np.zeros(len(Tissue), np.float32)
+    # How much water fat tissue and yellow marrow hold differs between people more than within one.
+    watery = rng.normal(-0.3, 0.9)
     for tissue in Tissue:
         pd, t1, t2, fat = RELAXATION[tissue]
         pd, t1, t2 = (v * np.exp(spread * rng.normal(0, s)) for v, s in ((pd, 0.06), (t1, 0.10), (t2, 0.16)))
-        fat = float(np.clip(fat + spread * rng.normal(0, 0.04), 0, 0.99)) if fat else 0.0
+        if fat > 0.5:
+            fat = 1 - (1 - fat) * float(np.exp(spread * (watery + rng.normal(0, 0.2))))
+        elif fat:
+            fat += spread * rng.normal(0, 0.04)
+        fat = float(np.clip(fat, 0, 0.998))
         water = _signal(protocol, pd, t1, t2)
         lipid = _signal(protocol, pd * _FAT[0] / 0.95, _FAT[1], _FAT[2])
         table[tissue] = (1 - fat) * water + fat * protocol.fat_remaining * lipid

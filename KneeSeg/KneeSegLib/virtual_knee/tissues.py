@@ -163,7 +163,7 @@ def build_tissues(labels: np.ndarray, spacing: tuple[float, float, float], rng: 
     behind = 1 / (1 + np.exp(-(x - joint[2] - rng.uniform(-5, 10)) / 10.0))
     above = 1 / (1 + np.exp((y - joint[1] + 30) / 15.0))
     front_mm, back_mm = rng.uniform(7, 22), rng.uniform(32, 75)
-    reach = (front_mm * (1 - behind) + back_mm * behind) * (1 + rng.uniform(0, 0.5) * above)
+    reach = (front_mm * (1 - behind) + back_mm * behind) * (1 + rng.uniform(0, 2.0) * above)
     reach = reach * np.clip(1 + 0.18 * smooth_field(small.shape, 60, rng), 0.5, 1.6)
     outside = any_bone - reach
     # Beyond the last slice with bone the distance grows in every direction; keep a leg there.
@@ -200,6 +200,7 @@ def build_tissues(labels: np.ndarray, spacing: tuple[float, float, float], rng: 
     if patella is not None:
         _extensor_mechanism(tissue, points, deep, patella, joint, bones[al.FEMUR], rng)
     _cruciates_and_vessels(tissue, points, deep, joint, bones, rng)
+    _effusions(tissue, points, deep & (any_bone > 0) & (any_bone < 25) & (to_cartilage > 0), rng)
     meniscus = _menisci(small, points, joint, with_cartilage, rng)
     if fibula is not None:
         tissue[(fibula < 0) & (bones[al.TIBIA] > 0.7)] = Tissue.FIBULA_MARROW
@@ -227,7 +228,8 @@ def build_tissues(labels: np.ndarray, spacing: tuple[float, float, float], rng: 
 
     rows = np.arange(shape[1], dtype=np.float32)[None, :, None] * spacing[1]
     shaft = np.clip((np.abs(rows - joint[1]) - 35) / 25, 0, 1)  # cortex is thick in the shafts, thin at the joint
-    cortex = rng.uniform(0.25, 0.9) + rng.uniform(1.0, 3.5) * shaft
+    # The subchondral plate is often too thin to be seen, and bone then ends where the fat around it begins.
+    cortex = rng.choice([0.0, rng.uniform(0.2, 0.9)], p=[0.35, 0.65]) + rng.uniform(0.0, 3.5) * shaft
     lesion = smooth_field(shape, (20, 40, 40), rng) > rng.uniform(1.6, 3.2)
     for bone, marrow in (
         (al.FEMUR, Tissue.FEMUR_MARROW),
@@ -311,6 +313,19 @@ def _cruciates_and_vessels(tissue, points, deep, joint, bones, rng):
         a = joint + (rng.uniform(-12, 12), -80, rng.uniform(22, 45))
         b = joint + (rng.uniform(-12, 12), 80, rng.uniform(22, 45))
         tissue[(_segment_distance(points, a, b) < rng.uniform(1.5, 4)) & deep] = Tissue.VESSEL
+
+
+def _effusions(tissue, points, where, rng):
+    """Bright pools beside the bones: distended recesses, bursae, cysts. They are large and never bone."""
+    places = np.argwhere(where[::2, ::3, ::3]) * (2, 3, 3)
+    if not len(places) or rng.random() < 0.4:
+        return
+    step = [float(p.ravel()[1] - p.ravel()[0]) for p in points]
+    edge = 0.3 * smooth_field(tissue.shape, (5, 8, 8), rng)
+    for _ in range(int(rng.integers(1, 5))):
+        middle, half = places[rng.integers(len(places))] * step, rng.uniform((4, 4, 3), (14, 22, 16))
+        pool = sum(((p - m) / h) ** 2 for p, m, h in zip(points, middle, half)) < 1 + edge
+        tissue[pool & where] = rng.choice([Tissue.FLUID, Tissue.FLUID, Tissue.SYNOVIUM])
 
 
 def _menisci(small, points, joint, with_cartilage, rng):

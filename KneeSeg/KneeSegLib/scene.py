@@ -180,7 +180,7 @@ def _new_segmentation(scene, base, loaded: _Loaded, volumeNode, parent):
     model = loaded.result.model or {}
     algorithm = " ".join(["MRI Seg Suite", *(str(model[key]) for key in ("id", "version") if model.get(key))])
     node = segmentations.new_segmentation_node(
-        scene, f"{base} – Knee segmentation", *loaded.segmentation, _looks(loaded.side), volumeNode, loaded.surfaces,
+        scene, f"{base} - Knee segmentation", *loaded.segmentation, _looks(loaded.side), volumeNode, loaded.surfaces,
         algorithm, "AUTOMATIC" if model else "SEMIAUTOMATIC")  # without a model it was given, and at most split
     # The bones with thickness are shown in 3D; the same surfaces twice would flicker.
     node.GetDisplayNode().SetVisibility3D(not loaded.bones)
@@ -192,7 +192,7 @@ def _new_segmentation(scene, base, loaded: _Loaded, volumeNode, parent):
 def _new_truth(scene, base, loaded: _Loaded, volumeNode, parent):
     """The truth of a virtual knee, hidden: to be compared with what was found."""
     node = segmentations.new_segmentation_node(
-        scene, f"{base} – True segmentation", *loaded.truth, _looks(loaded.side), volumeNode,
+        scene, f"{base} - True segmentation", *loaded.truth, _looks(loaded.side), volumeNode,
         algorithm="MRI Seg Suite virtual knee")
     node.GetDisplayNode().SetVisibility(False)
     provenance.mark(node, provenance.provenance_of(loaded.result))
@@ -209,7 +209,7 @@ def _looks(side: str) -> list:
 
 def _write_parts(scene, base, loaded: _Loaded, nodes: KneeNodes, volumeNode, parent, old) -> None:
     attributes = provenance.provenance_of(loaded.result)
-    nodes.table = old.get(("table", "")) or tables.new_table_node(scene, f"{base} – Knee measurements")
+    nodes.table = old.get(("table", "")) or tables.new_table_node(scene, f"{base} - Knee measurements")
     tables.fill_measurement_table(nodes.table, loaded.result.measurements, _title)
     _connect(nodes.table, "table", "", nodes, volumeNode, attributes)
     if ("table", "") not in old:
@@ -225,7 +225,7 @@ def _write_chart(scene, base, loaded, nodes, volumeNode, parent, old, attributes
     if not rows and nodes.chartTable is None:
         return
     if nodes.chartTable is None:
-        nodes.chartTable = tables.new_table_node(scene, f"{base} – Cartilage thickness by region")
+        nodes.chartTable = tables.new_table_node(scene, f"{base} - Cartilage thickness by region")
         hierarchy.place(scene, nodes.chartTable, parent)
     method = next((m.method for m in loaded.result.measurements if m.name == _CHART_VALUE), "")
     tables.fill_table(nodes.chartTable, {_CHART_LABEL: list(rows)}, {_CHART_VALUE: list(rows.values())},
@@ -233,7 +233,7 @@ def _write_chart(scene, base, loaded, nodes, volumeNode, parent, old, attributes
     _connect(nodes.chartTable, "chart_table", "", nodes, volumeNode, attributes)
     if nodes.chart is None:
         nodes.chart, nodes.series = charts.new_bar_chart(
-            scene, f"{base} – Cartilage thickness", f"{base}: cartilage thickness (ThCtAB)", nodes.chartTable,
+            scene, f"{base} - Cartilage thickness", f"{base}: cartilage thickness (ThCtAB)", nodes.chartTable,
             _CHART_LABEL, _CHART_VALUE, "Mean thickness over the subchondral bone (mm)")
         hierarchy.place(scene, nodes.series, parent)
         hierarchy.place(scene, nodes.chart, parent)
@@ -253,7 +253,7 @@ def _write_models(scene, base, loaded, nodes, volumeNode, parent, old, attribute
         node = old.get(("model", name))
         if node is None:
             node = models.new_model_node(
-                scene, f"{base} – {_title(name)} with cartilage thickness", mesh, BY_NAME[name].color, placed_like)
+                scene, f"{base} - {_title(name)} with cartilage thickness", mesh, BY_NAME[name].color, placed_like)
             color_node = colors.measure_color_node(scene, "Cartilage thickness (mm)")
             models.show_scalars(node, SHOWN_THICKNESS, color_node, THICKEST_SHOWN_MM)
             fresh.append(node)
@@ -269,7 +269,7 @@ def _write_models(scene, base, loaded, nodes, volumeNode, parent, old, attribute
             nodes.warnings.append(f"The surface of the {name} is no longer part of the result; it was hidden.")
     if fresh:
         held = [hierarchy.parent_item(scene, node) for node in nodes.models.values() if node not in fresh]
-        folder = held[0] if held else hierarchy.new_folder(scene, f"{base} – Knee surfaces", parent)
+        folder = held[0] if held else hierarchy.new_folder(scene, f"{base} - Knee surfaces", parent)
         for node in fresh:
             hierarchy.place(scene, node, folder)
         if not held:

@@ -158,7 +158,7 @@ def test_the_job_of_a_moved_volume_is_in_the_world(scene, volume, segmentation, 
 
 def test_a_finished_job_folder_is_loaded(scene, volume, knee_job, tmp_path):
     nodes = KneeLogic().loadJob(knee_job, volume)
-    assert nodes.segmentation.GetName() == "knee – Knee segmentation"
+    assert nodes.segmentation.GetName() == "knee - Knee segmentation"
     Result(task="knee", status="cancelled", error=Cancelled("The job was cancelled.").to_record()).write(tmp_path)
     with pytest.raises(Cancelled):
         KneeLogic().loadJob(tmp_path)

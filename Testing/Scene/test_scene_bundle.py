@@ -81,7 +81,7 @@ def check_everything(scene, image, labels):
     assert slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(nodes.models["femur"]) is not None
     items = hierarchy.hierarchy_of(scene)
     folder = hierarchy.parent_item(scene, nodes.models["femur"])
-    assert items.GetItemName(folder).endswith("– Knee surfaces")
+    assert items.GetItemName(folder).endswith("- Knee surfaces")
     assert nodes.table.GetAttribute("MRISegSuite.ModelHash") == "ab" * 32
     return nodes
 

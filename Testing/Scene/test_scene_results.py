@@ -49,9 +49,9 @@ def cells(tableNode, column) -> list[str]:
 
 def test_names_and_places(scene, volume, knee_job):
     nodes = add_results(scene, knee_job, volume)
-    assert nodes.segmentation.GetName() == "knee – Knee segmentation"
-    assert nodes.table.GetName() == "knee – Knee measurements"
-    assert nodes.chart.GetName() == "knee – Cartilage thickness"
+    assert nodes.segmentation.GetName() == "knee - Knee segmentation"
+    assert nodes.table.GetName() == "knee - Knee measurements"
+    assert nodes.chart.GetName() == "knee - Cartilage thickness"
     assert set(nodes.models) == {"femur", "tibia", "patella"}
     items = hierarchy.hierarchy_of(scene)
     study = hierarchy.parent_item(scene, volume)
@@ -60,7 +60,7 @@ def test_names_and_places(scene, volume, knee_job):
     folders = {hierarchy.parent_item(scene, model) for model in nodes.models.values()}
     assert len(folders) == 1
     assert items.GetItemParent(folder := folders.pop()) == study
-    assert items.GetItemName(folder) == "knee – Knee surfaces"
+    assert items.GetItemName(folder) == "knee - Knee surfaces"
     assert volume_of(nodes.segmentation) is volume
     assert nodes.side == "right"
 
@@ -192,7 +192,7 @@ def test_results_follow_a_moved_volume(scene, volume, knee_job, knee_image):
 
 def test_without_a_volume_results_stand_alone(scene, knee_job):
     nodes = add_results(scene, knee_job)
-    assert nodes.segmentation.GetName() == "out – Knee segmentation"
+    assert nodes.segmentation.GetName() == "out - Knee segmentation"
     assert nodes.segmentation.GetSegmentation().GetNumberOfSegments() == 10
 
 

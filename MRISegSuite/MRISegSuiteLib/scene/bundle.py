@@ -88,7 +88,7 @@ def _apart_scene():
 
 
 def _name_files(scene) -> None:
-    """Give every node a plain file name in the archive; the one Slicer makes of a name with a dash is unreadable."""
+    """Give every node a plain file name in the archive: Slicer writes what is not ASCII as unreadable codes."""
     for index in range(scene.GetNumberOfNodes()):
         node = scene.GetNthNode(index)
         if node.IsA("vtkMRMLStorableNode") and node.GetSaveWithScene() and not node.GetHideFromEditors():

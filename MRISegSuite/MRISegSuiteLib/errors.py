@@ -135,6 +135,15 @@ def error_from_record(record: dict) -> SuiteError:
     return kind(record.get("message", "The job failed without a message."), record.get("hint", ""))
 
 
+def causes_of(exception: BaseException) -> str:
+    """What an error came from, a line for each exception behind it; "" where there is none. No tracebacks."""
+    lines, seen = [], {id(exception)}
+    while (exception := exception.__cause__) is not None and id(exception) not in seen:
+        seen.add(id(exception))
+        lines.append(f"Caused by {type(exception).__name__}: {exception}")
+    return "\n".join(lines)
+
+
 def error_from_write(exception: OSError, path) -> SuiteError:
     """The typed error for an ``OSError`` that came while writing ``path``."""
     if exception.errno in DISK_FULL_ERRNOS:

@@ -124,8 +124,12 @@ def test_every_failure_is_typed_said_in_a_sentence_and_leaves_nothing_behind(tmp
     assert record.status == "failed" and record.files == {} and record.failure().code == code
     with pytest.raises(type(state.error)):
         process.result()
-    if task in ("bug", "wrong", "lists_absent"):
-        assert "Traceback" in (tmp_path / "log.txt").read_text()
+    log = (tmp_path / "log.txt").read_text()
+    if task in ("bug", "lists_absent"):
+        assert "Traceback" in log
+    if task in ("wrong", "no_such_task", "memory"):  # foreseen: the sentence and what was behind it
+        assert "Traceback" not in log and f"{code}: {state.message}" in log
+        assert ("Caused by MemoryError" in log) == (task == "memory")
     if task == "segfault":
         assert "Fatal Python error: Segmentation fault" in (tmp_path / "log.txt").read_text()
 

@@ -17,7 +17,7 @@ import threading
 import time
 
 from .. import __version__
-from ..errors import Cancelled, DiskFull, SuiteError
+from ..errors import Cancelled, DiskFull, SuiteError, WorkerCrashed, causes_of
 from ..files import sha256_of
 from .context import PROGRESS_FILE, JobContext
 from .description import Job
@@ -79,7 +79,7 @@ def _run_locked(folder: JobFolder, log: logging.Logger) -> int:
             error = Cancelled("The job was stopped from outside.")
         else:
             error = error_from_exception(exception, folder.path)
-        log.error("%s: %s", error.code, error, exc_info=exception)
+        _log_failure(log, error, exception)
         if context is not None:
             folder.discard_unfinished()
             context.finish()
@@ -88,6 +88,17 @@ def _run_locked(folder: JobFolder, log: logging.Logger) -> int:
         result.error, result.files, result.measurements = error.to_record(), {}, []
         result.write(folder.path)
         raise error from exception
+
+
+def _log_failure(log: logging.Logger, error: SuiteError, exception: BaseException) -> None:
+    """A foreseen error needs its sentence and what was behind it; only an unforeseen one needs the traceback."""
+    if isinstance(error, WorkerCrashed):
+        log.error("%s: %s", error.code, error, exc_info=exception)
+        return
+    if error is not exception and error.__cause__ is None:
+        error.__cause__ = exception
+    causes = causes_of(error)
+    log.error("%s: %s%s", error.code, error, "\n" + causes if causes else "")
 
 
 def _merge(result: Result, answer: Result, context: JobContext, seconds: float) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import qt
 from slicer.i18n import tr as _
 
-from ..errors import SuiteError
+from ..errors import SuiteError, causes_of
 from ..jobs.folder import LOG_FILE
 from .readable import readable_duration
 from .run_state import RunState
@@ -76,7 +76,7 @@ class RunControl:
         self._onStateChanged = onStateChanged
         self._runner: Runner | None = None
         self._logFolder: Path | None = None
-        self._traceback = ""
+        self._cause = ""  # of the error shown: what a developer needs beside the sentence
         self._reason = ""
         self._timer = qt.QTimer()
         self._timer.setInterval(_POLL_EVERY_MS)
@@ -103,6 +103,7 @@ class RunControl:
         if self.isRunning:
             raise RuntimeError("a run is under way already")
         self.clearError()
+        self._logFolder = None  # a log of an earlier run says nothing about this one
         try:
             runner.start()
         except Exception as exception:
@@ -134,7 +135,7 @@ class RunControl:
 
     def clearError(self) -> None:
         """Take an error message away."""
-        self._traceback = ""
+        self._cause = ""
         self._widgets.errorFrame.setVisible(False)
         self._widgets.detailsButton.setChecked(False)
 
@@ -175,11 +176,12 @@ class RunControl:
         widgets = self._widgets
         if isinstance(exception, SuiteError):
             text = str(exception)
+            self._cause = causes_of(exception)
         else:
             # A defect of ours: the person gets a sentence, the traceback goes to the details and to Slicer's log.
             text = _("Unexpected error: {error}. Please report it with the details below.").format(error=exception)
-            self._traceback = "".join(traceback.format_exception(exception))
-            logging.error("%s", self._traceback)
+            self._cause = "".join(traceback.format_exception(exception))
+            logging.error("%s", self._cause)
         widgets.errorLabel.setText(text)
         widgets.errorFrame.setVisible(True)
         self._setState(RunState.FAILED)
@@ -192,7 +194,7 @@ class RunControl:
         self._widgets.detailsButton.setText(_("Hide &details") if shown else _("Show &details"))
 
     def _details(self) -> str:
-        parts = [self._traceback] if self._traceback else []
+        parts = [self._cause] if self._cause else []
         log = self._logFolder / LOG_FILE if self._logFolder is not None else None
         if log is not None and log.is_file():
             data = log.read_bytes()[-_LONGEST_LOG_BYTES:]

@@ -100,7 +100,8 @@ def segment_scan(volume: Volume, job: Job, context: JobContext, share: dict[str,
     """Run the model and clean up what it found."""
     from MRISegSuiteLib.models.inference import segment
 
-    card = knee_card(job.model)
+    asked = job.model or {}
+    card = Registry().choose("knee", asked.get("id"), asked.get("sha256"))
     span = 0.97 * (share["segment"] - share["read"])
     prediction = segment(
         volume.image,
@@ -117,32 +118,6 @@ def segment_scan(volume: Volume, job: Job, context: JobContext, share: dict[str,
     for text in [*removed, *plausible_knee(labels, known)]:
         context.warn(text)
     return Segmented(*in_own_values(labels, known), card.to_record())
-
-
-def knee_card(model: dict | None):
-    """The card of the job's model, or of the embedded one.
-
-    Raises:
-        ModelMissing, BadArguments, ModelHashMismatch: the job names a model with another hash than the one here.
-    """
-    from MRISegSuiteLib.errors import ModelHashMismatch, ModelMissing
-
-    registry = Registry()
-    if model is None:
-        cards = registry.cards("knee")
-        if not cards:
-            raise ModelMissing("There is no model for knees on this computer.", "Add one: mriseg models add PATH.")
-        return cards[0]
-    card = registry.get(model["id"])
-    if card.task != "knee":
-        raise BadArguments(f"The model {card.id} is for {card.task}, not for knees.", "See: mriseg models list")
-    if model.get("sha256") and model["sha256"] != card.sha256:
-        raise ModelHashMismatch(
-            f"The job asks for the model {card.id} with the hash {model['sha256'][:12]}…; the one here has "
-            f"{card.sha256[:12]}….",
-            "Use the same version of the model, or start a new job.",
-        )
-    return card
 
 
 def write_results(

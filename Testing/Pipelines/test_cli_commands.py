@@ -88,6 +88,7 @@ def test_help_and_version_exit_0(mriseg):
 
 def test_labels():
     assert labels("femur=1, femoral_cartilage=22") == {"femur": 1, "femoral_cartilage": 22}
+    assert labels("femur=1+7,tibia=2") == {"femur": [1, 7], "tibia": 2}
 
 
 @pytest.mark.parametrize("arguments, words", [

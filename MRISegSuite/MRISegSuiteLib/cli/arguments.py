@@ -37,7 +37,8 @@ def parser() -> argparse.ArgumentParser:
     knee.add_argument("--segmentation", metavar="FILE",
                       help="measure this segmentation (.seg.nrrd or a label map) instead of running a model")
     knee.add_argument("--labels", metavar="NAME=NUMBER,...", type=labels,
-                      help="what the numbers of a label map mean, e.g. femur=1,femoral_cartilage=2")
+                      help="what the numbers of a label map mean, e.g. femur=1,femoral_cartilage=2; "
+                           "femur=1+7 joins two parts")
     knee.add_argument("--model", metavar="ID", help="model to use (see: mriseg models list)")
     knee.add_argument("--side", choices=("auto", "left", "right"), default="auto",
                       help="side of the knee (default: from its anatomy)")

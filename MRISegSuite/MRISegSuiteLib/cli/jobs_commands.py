@@ -10,7 +10,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import BadArguments, BadInput, ModelMissing
+from ..errors import BadInput
 from ..jobs import Job, JobProcess, Result
 from ..jobs.description import FILE_NAME as JOB_FILE
 from ..jobs.folder import LOG_FILE
@@ -37,7 +37,7 @@ def knee(arguments, worker: WorkerPython) -> int:
         if arguments.labels:
             parameters["labels"] = arguments.labels
     else:
-        model = _model_for("knee", arguments.model)
+        model = Registry().choose("knee", arguments.model).to_record()
     return run_job(Job("knee", inputs, parameters, model), Path(arguments.out), worker)
 
 
@@ -99,20 +99,6 @@ def _whole_structures(result: Result) -> dict[str, list[str]]:
             number = f"{m.value:.0f}" if abs(m.value) >= 1000 else f"{m.value:.3g}"
             lines.setdefault(m.structure, []).append(f"{m.name} {number} {unit}".removesuffix(" 1"))
     return lines
-
-
-def _model_for(task: str, wanted: str | None) -> dict:
-    registry = Registry()
-    if wanted:
-        card = registry.get(wanted)
-        if card.task != task:
-            raise BadArguments(f"The model {wanted} is for {card.task}, not for {task}.", "See: mriseg models list")
-    else:
-        cards = registry.cards(task)
-        if not cards:
-            raise ModelMissing(f"There is no model for {task} on this computer.", "Add one: mriseg models add PATH.")
-        card = cards[0]
-    return {"id": card.id, "version": card.version, "sha256": card.sha256}
 
 
 def _existing(path: str) -> str:

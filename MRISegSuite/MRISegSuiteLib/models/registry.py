@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..errors import BadArguments, BadInput, ModelMissing, SuiteError, UnsafeModel, error_from_write
+from ..errors import BadArguments, BadInput, ModelHashMismatch, ModelMissing, SuiteError, UnsafeModel, error_from_write
 from ..files import replace
 from ..user_data import user_data_folder
 from .archives import unpack_zip
@@ -68,6 +68,38 @@ class Registry:
             f"There is no model {model_id!r}. Models here: {there}. {problems}",
             f"Choose one of these, or add yours: mriseg models add PATH (kept in {self.user_dir}).",
         )
+
+    def choose(self, task: str, model_id: str | None = None, sha256: str | None = None) -> Card:
+        """The model for a task: the one named, else the first (an embedded one).
+
+        Args:
+            task: what the model must be for, such as ``knee``.
+            model_id: the model that was asked for, if any.
+            sha256: the hash that it must have (a job that runs again must find the same weights).
+
+        Raises:
+            ModelMissing: no model of that id, or none for the task.
+            BadArguments: it is for another task.
+            ModelHashMismatch: it has another hash.
+        """
+        if not model_id:
+            cards = self.cards(task)
+            if not cards:
+                raise ModelMissing(
+                    f"There is no model for {task} on this computer.",
+                    "Add one in the module MRI Seg Suite, or with: mriseg models add PATH",
+                )
+            return cards[0]
+        card = self.get(model_id)
+        if card.task != task:
+            raise BadArguments(f"The model {model_id} is for {card.task}, not for {task}.", "See: mriseg models list")
+        if sha256 and sha256 != card.sha256:
+            raise ModelHashMismatch(
+                f"The job asks for the model {model_id} with the hash {sha256[:12]}…; the one here has "
+                f"{card.sha256[:12]}….",
+                "Use the same version of the model, or start a new job.",
+            )
+        return card
 
     def check(self, model_id: str) -> Card:
         """Hash every file of a model.

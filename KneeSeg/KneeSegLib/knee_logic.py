@@ -16,10 +16,11 @@ from pathlib import Path
 import slicer
 
 from MRISegSuiteLib.environment import WorkerEnvironment
-from MRISegSuiteLib.errors import BadArguments, BadInput, ModelMissing
+from MRISegSuiteLib.errors import BadArguments, BadInput
 from MRISegSuiteLib.jobs import Job, JobProcess, JobState
 from MRISegSuiteLib.models.registry import Registry
 from MRISegSuiteLib.scene.exporting import write_segmentation_for_job, write_volume_for_job
+from MRISegSuiteLib.scene.node_names import error_with_node_names, with_node_names
 
 from . import scene as knee_scene
 from .structures import INPUT_NAMES
@@ -31,7 +32,10 @@ _INPUTS = "input"
 
 @dataclass
 class _Run:
-    """A job under way: its process and the nodes it was made from."""
+    """A job under way: its process and the nodes it was made from.
+
+    ``nodeNames``: exported file -> name of its node, for what the job says about the file.
+    """
 
     process: JobProcess
     folder: Path
@@ -39,6 +43,7 @@ class _Run:
     segmentationNode: object
     update: bool
     warnings: list
+    nodeNames: dict
 
 
 class KneeLogic:
@@ -88,7 +93,7 @@ class KneeLogic:
                      progress=None, environment=None):
         """Measure a segmentation again after a person edited it, and bring its numbers up to date.
 
-        The segmentation is not changed. The table, surfaces and chart that belong to it are updated in place, so that
+        The segmentation is not changed, but for the DICOM tag "algorithm type" of edited segments. The table, surfaces and chart that belong to it are updated in place, so that
         no number stays beside a segmentation that it does not describe; colors and visibility that the user chose
         stay. One that a person edited (or removed) since is left alone, and a new one made beside it.
 
@@ -143,10 +148,10 @@ class KneeLogic:
         self._run = None
         if state.error is not None:
             _remove_inputs(run.folder)
-            raise state.error
+            raise error_with_node_names(state.error, run.nodeNames)
         load = knee_scene.update_results if run.update else knee_scene.add_results
         nodes = load(slicer.mrmlScene, run.folder, run.volumeNode, run.segmentationNode)
-        nodes.warnings = run.warnings + nodes.warnings
+        nodes.warnings = run.warnings + [with_node_names(text, run.nodeNames) for text in nodes.warnings]
         return nodes
 
     # -- how -------------------------------------------------------------------------------------------------------
@@ -158,7 +163,7 @@ class KneeLogic:
             raise BadArguments("There is no volume to segment.", "Choose a volume, or a segmentation to measure.")
         folder = self._folder = self._newFolder(jobFolder)
         try:
-            warnings = self._writeJob(folder, volumeNode, segmentationNode, modelId, side, device)
+            warnings, nodeNames = self._writeJob(folder, volumeNode, segmentationNode, modelId, side, device)
             worker = WorkerEnvironment.default()
             variables = worker.environment_variables() if environment is None else environment
             process = JobProcess(folder, python=str(worker.python), environment=variables)
@@ -166,19 +171,21 @@ class KneeLogic:
         except BaseException:
             _remove_inputs(folder)
             raise
-        self._run = _Run(process, folder, volumeNode, segmentationNode, update, warnings)
+        self._run = _Run(process, folder, volumeNode, segmentationNode, update, warnings, nodeNames)
 
-    def _writeJob(self, folder, volumeNode, segmentationNode, modelId, side, device) -> list:
-        """Write job.json and its input files; returns warnings."""
-        inputs, parameters, warnings = {}, {"side": side, "device": device}, []
+    def _writeJob(self, folder, volumeNode, segmentationNode, modelId, side, device) -> tuple[list, dict]:
+        """Write job.json and its input files; returns warnings, and the name of the node that each file holds."""
+        inputs, parameters, warnings, nodeNames = {}, {"side": side, "device": device}, [], {}
         if volumeNode is not None:
-            inputs["image"] = str(write_volume_for_job(volumeNode, folder / _INPUTS))
+            path = write_volume_for_job(volumeNode, folder / _INPUTS)
+            inputs["image"], nodeNames[path] = str(path), volumeNode.GetName()
         if segmentationNode is not None:
             path, parameters["labels"], warnings = write_segmentation_for_job(
                 segmentationNode, volumeNode, INPUT_NAMES, folder / _INPUTS)
-            inputs["segmentation"] = str(path)
-        Job("knee", inputs, parameters, None if segmentationNode is not None else _model(modelId)).write(folder)
-        return warnings
+            inputs["segmentation"], nodeNames[path] = str(path), segmentationNode.GetName()
+        model = None if segmentationNode is not None else Registry().choose("knee", modelId).to_record()
+        Job("knee", inputs, parameters, model).write(folder)
+        return warnings, nodeNames
 
     def _wait(self, progress):
         try:
@@ -211,15 +218,6 @@ class KneeLogic:
             folder = Path(self._temporaryFolder.name) / f"run-{self._runCount}"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
-
-
-def _model(modelId: str) -> dict:
-    """The model of a job: the one named, or the first one for knees (the embedded one)."""
-    registry = Registry()
-    cards = [registry.get(modelId)] if modelId else registry.cards("knee")
-    if not cards:
-        raise ModelMissing("There is no model for knees on this computer.", "Add one in the module MRI Seg Suite.")
-    return {"id": cards[0].id, "version": cards[0].version, "sha256": cards[0].sha256}
 
 
 def _remove_inputs(folder: Path) -> None:

@@ -109,7 +109,8 @@ def add_results(scene, job_folder, volumeNode=None, segmentationNode=None) -> Kn
 def update_results(scene, job_folder, volumeNode, segmentationNode) -> KneeNodes:
     """Bring the table, models and chart that belong to a segmentation up to date with a finished job.
 
-    Those that a person edited or removed are replaced by new ones; the segmentation is not changed.
+    Those that a person edited or removed are replaced by new ones. The segmentation stays as it is, but its segments
+    that were edited are no longer called automatic (see ``segmentations.mark_edited_segments``).
     Arguments, raises: see :func:`add_results`.
     """
     loaded = _load(job_folder)
@@ -120,6 +121,7 @@ def update_results(scene, job_folder, volumeNode, segmentationNode) -> KneeNodes
         base = _base_name(volumeNode or segmentationNode, job_folder)
         parent = hierarchy.parent_item(scene, volumeNode or segmentationNode)
         _write_parts(scene, base, loaded, nodes, volumeNode, parent, keep)
+        segmentations.mark_edited_segments(segmentationNode)
         return _finished(nodes, loaded, job_folder)
 
 

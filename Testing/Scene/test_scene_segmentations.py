@@ -15,7 +15,12 @@ from KneeSegLib.structures import INPUT_NAMES, STRUCTURES
 from MRISegSuiteLib.errors import WrongContent
 from MRISegSuiteLib.images.terminology import terminology_entry
 from MRISegSuiteLib.scene.exporting import image_of_volume, label_image_of_segmentation, write_segmentation_for_job
-from MRISegSuiteLib.scene.segmentations import CLOSED_SURFACE, SegmentLook, new_segmentation_node
+from MRISegSuiteLib.scene.segmentations import (
+    CLOSED_SURFACE,
+    SegmentLook,
+    mark_edited_segments,
+    new_segmentation_node,
+)
 from MRISegSuiteLib.scene.volumes import new_volume_node
 
 VALUES = {s.name: s.label for s in STRUCTURES}
@@ -114,6 +119,43 @@ def test_what_dicom_seg_export_asks_of_a_segment(scene, labels):
         assert scalars is not None and scalars.GetValueRange() != (0, 0)  # else "empty segment"
     drawn = new_segmentation_node(scene, "s", labels, VALUES, LOOKS, volume, algorithm_type="MANUAL")
     assert tag(drawn.GetSegmentation().GetSegment("femur"), "DICOM.SegmentAlgorithmType") == "MANUAL"
+
+
+def test_edited_segments_are_no_longer_called_automatic(scene, labels, tmp_path):
+    """Told by the voxels: also of a neighbor that was painted over, also after saving, not of segments left alone."""
+    volume = new_volume_node(scene, "v", gray_like(labels))
+    node = new_segmentation_node(scene, "s", labels, VALUES, LOOKS, volume, algorithm="MRI Seg Suite m 1")
+
+    def types(of):
+        segmentation = of.GetSegmentation()
+        return {s.name: tag(segmentation.GetSegment(s.name), "DICOM.SegmentAlgorithmType") for s in STRUCTURES}
+
+    path = tmp_path / "s.seg.nrrd"
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    storage.SetFileName(str(path))
+    assert storage.WriteData(node)
+    read = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "read")
+    assert storage.ReadData(read)
+    for each in (node, read):
+        assert mark_edited_segments(each) == [] and set(types(each).values()) == {"AUTOMATIC"}
+        tibia = slicer.util.arrayFromSegmentBinaryLabelmap(each, "tibia", volume).copy()
+        tibia[2, 0, 4] = 1  # a voxel of the femur
+        slicer.util.updateSegmentBinaryLabelmapFromArray(tibia, each, "tibia", volume)
+        femur = slicer.util.arrayFromSegmentBinaryLabelmap(each, "femur", volume).copy()
+        femur[2, 0, 4] = 0
+        slicer.util.updateSegmentBinaryLabelmapFromArray(femur, each, "femur", volume)
+        each.GetSegmentation().GetSegment("patella").SetName("Kneecap")  # a name is no edit
+        assert sorted(mark_edited_segments(each)) == ["femur", "tibia"]
+        assert {name for name, kind in types(each).items() if kind == "SEMIAUTOMATIC"} == {"femur", "tibia"}
+        assert tag(each.GetSegmentation().GetSegment("femur"), "DICOM.SegmentAlgorithmName") == "MRI Seg Suite m 1"
+        assert mark_edited_segments(each) == []
+
+
+def test_segments_drawn_by_hand_keep_their_algorithm_type(scene, labels):
+    node = new_segmentation_node(scene, "s", labels, VALUES, LOOKS, algorithm_type="MANUAL")
+    node.GetSegmentation().GetSegment("femur").GetRepresentation("Binary labelmap").GetPointData().GetScalars().Fill(0)
+    assert mark_edited_segments(node) == []
+    assert tag(node.GetSegmentation().GetSegment("femur"), "DICOM.SegmentAlgorithmType") == "MANUAL"
 
 
 def test_given_surfaces_become_the_closed_surfaces_and_the_rest_is_made(scene, labels):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -9,7 +10,8 @@ import numpy as np
 import SimpleITK as sitk
 import slicer
 import vtk
-from vtk.util.numpy_support import numpy_to_vtk
+from scipy.ndimage import find_objects
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from .exporting import BINARY_LABELMAP
 from .geometry import ijk_to_ras_of, local_to_world, matrix_of_array, same_grid, transformed, volume_ijk_to_ras
@@ -18,6 +20,9 @@ CLOSED_SURFACE = "Closed surface"
 
 #: Segment tags that core DICOM SEG export reads; without a name it refuses what is not MANUAL.
 ALGORITHM_TYPE, ALGORITHM_NAME = "DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName"
+_AUTOMATIC, _EDITED_BY_A_PERSON = "AUTOMATIC", "SEMIAUTOMATIC"
+#: Segment tag: the voxels as an algorithm made them.
+_DIGEST = "MRISegSuite.Digest"
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ def new_segmentation_node(
     volumeNode=None,
     surfaces: Mapping[str, vtk.vtkPolyData] | None = None,
     algorithm: str = "",
-    algorithm_type: str = "AUTOMATIC",
+    algorithm_type: str = _AUTOMATIC,
 ):
     """Add a segmentation node made of a label image.
 
@@ -84,12 +89,71 @@ def new_segmentation_node(
     )
     for look in looks:
         segmentation.AddSegment(_segment(look, labelmap, values[look.name], algorithm, algorithm_type), look.name)
+    if algorithm_type == _AUTOMATIC:
+        for segment_id, digest in _digests(segmentation).items():
+            segmentation.GetSegment(segment_id).SetTag(_DIGEST, digest)
     _add_surfaces(segmentation, looks, surfaces or {}, world_to_local)
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetPreferredDisplayRepresentationName3D(CLOSED_SURFACE)
     display.SetOpacity2DFill(0.35)
     return node
+
+
+def mark_edited_segments(node) -> list[str]:
+    """Turn the algorithm type of segments that were edited from AUTOMATIC into SEMIAUTOMATIC, for DICOM SEG export.
+
+    Voxels decide: a segment that lost some to an edited neighbor counts too. Only for segments that were made by
+    :func:`new_segmentation_node`, also after the scene was saved and read again; others are left alone.
+
+    Args:
+        node: the vtkMRMLSegmentationNode; only tags are changed.
+
+    Returns:
+        The ids of the segments that were marked.
+    """
+    segmentation = node.GetSegmentation()
+    marked = []
+    for segment_id, digest in _digests(segmentation).items():
+        segment = segmentation.GetSegment(segment_id)
+        made = _tag(segment, _DIGEST)
+        if made and made != digest and _tag(segment, ALGORITHM_TYPE) == _AUTOMATIC:
+            segment.SetTag(ALGORITHM_TYPE, _EDITED_BY_A_PERSON)
+            marked.append(segment_id)
+    return marked
+
+
+def _tag(segment, name: str) -> str:
+    value = vtk.reference("")
+    return str(value) if segment.GetTag(name, value) else ""
+
+
+def _digests(segmentation) -> dict[str, str]:
+    """Segment id -> digest of its voxels and of their place on the grid, however the label map is cropped or shared."""
+    boxes: dict = {}  # label map -> (voxels, bounding box of each value)
+    digests = {}
+    for index in range(segmentation.GetNumberOfSegments()):
+        segment_id = segmentation.GetNthSegmentID(index)
+        segment = segmentation.GetSegment(segment_id)
+        labelmap = segment.GetRepresentation(BINARY_LABELMAP)
+        if labelmap is None:
+            continue  # only a surface: nothing to compare
+        if labelmap not in boxes:
+            scalars = labelmap.GetPointData().GetScalars()
+            size = labelmap.GetDimensions()[::-1]
+            voxels = vtk_to_numpy(scalars).reshape(size) if scalars is not None else np.zeros((0, 0, 0), np.uint8)
+            boxes[labelmap] = voxels, find_objects(voxels)
+        voxels, found = boxes[labelmap]
+        value = int(segment.GetLabelValue())
+        box = found[value - 1] if 0 < value <= len(found) else None
+        digest = hashlib.sha256()
+        if box is not None:
+            first = np.array(labelmap.GetExtent()[::2][::-1]) + [part.start for part in box]
+            mask = voxels[box] == value
+            digest.update(np.array([*first, *mask.shape], "<i8").tobytes())
+            digest.update(np.packbits(mask).tobytes())
+        digests[segment_id] = digest.hexdigest()[:32]
+    return digests
 
 
 def _segment(look: SegmentLook, labelmap, value: int, algorithm: str, algorithm_type: str):

@@ -93,6 +93,9 @@ def read_scan(path: str, context: JobContext) -> Volume:
 def read_given_segmentation(path: str, labels: dict | None, context: JobContext) -> Segmented:
     """A segmentation from elsewhere, in our own label values; its shapes are not changed."""
     image, names = read_segmentation(path, labels, INPUT_NAMES, context.warn)
+    if {"femur", "tibia"} <= set(names):  # a mask of cartilage alone is no whole knee, and need not be
+        for text in plausible_knee(image, names):
+            context.warn(text)
     return Segmented(*in_own_values(image, names), None)
 
 

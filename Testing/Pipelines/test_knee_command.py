@@ -127,3 +127,12 @@ def test_demo_finds_the_known_truth(tmp_path):
         assert mine > (0.8 if name.endswith("cartilage") else 0.95)
     assert abs(measured["femoral_cartilage", "whole", "ThCtAB_error"]) < 0.2
     assert "Overlap with the truth" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_mask_of_something_else_is_measured_with_a_warning(shared_data, tmp_path):
+    brain = sitk.ReadImage(str(shared_data / "brain_label_maps" / "training_seg_01.nii.gz"))
+    sitk.WriteImage(brain[::3, ::3, ::3], str(tmp_path / "brain.nii.gz"))
+    wrong = ("--labels", "femur=2,tibia=41,femoral_cartilage=3", "--side", "left")
+    done = mriseg("knee", "--segmentation", "brain.nii.gz", *wrong, "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "not on top of it" in done.stdout and "Not a knee" in done.stdout

@@ -47,6 +47,9 @@ class ApplicationTest(unittest.TestCase):
 
     def picture(self, panel, name):
         """Save a picture of the panel for a person to look at."""
+        window = panel.parent
+        if window.isWindow():  # not inside the main window, which scrolls: give it the height that its texts need
+            window.resize(400, max(window.heightForWidth(400), 400))
         slicer.app.processEvents()
         os.makedirs(_FOLDER, exist_ok=True)
         path = os.path.join(_FOLDER, f"{name}.png")

@@ -2,7 +2,8 @@
 
     Slicer --testing --additional-module-paths MRISegSuite KneeSeg --python-script Testing/InSlicer/run_all.py
 
-Exit code 0 when all passed. Pictures go to the folder that MRISEG_TEST_OUTPUT names (a temporary one by default).
+Exit code 0 when all passed. Pictures go to the folder that MRISEG_TEST_OUTPUT names (a temporary one by default);
+MRISEG_TEST_FILES picks some of the files, e.g. ``test_knee_*.py``.
 """
 
 import os
@@ -12,10 +13,11 @@ import unittest
 
 
 def main() -> int:
-    """Run every test_*.py here; returns the exit code."""
+    """Run the test files here; returns the exit code."""
     folder = os.path.dirname(os.path.abspath(__file__))
     sys.path.insert(0, folder)
-    suite = unittest.TestLoader().discover(folder, pattern="test_*.py", top_level_dir=folder)
+    files = os.environ.get("MRISEG_TEST_FILES", "test_*.py")
+    suite = unittest.TestLoader().discover(folder, pattern=files, top_level_dir=folder)
     result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(suite)
     failed = len(result.failures) + len(result.errors)
     skipped = f", {len(result.skipped)} skipped" if result.skipped else ""

@@ -6,9 +6,9 @@ import time
 
 import slicer
 from application_test import ApplicationTest
+from virtual_knee_nodes import add_virtual_knee
 
 from MRISegSuiteLib.panel.run_state import RunState
-from virtual_knee_nodes import add_virtual_knee
 
 
 class KneePanelTest(ApplicationTest):

@@ -1,12 +1,19 @@
 """A knee for the tests: drawn from the packaged shape model, so that no scan and no download is needed."""
 
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import SimpleITK as sitk
 
 from KneeSegLib.structures import STRUCTURES
 from KneeSegLib.virtual_knee.anatomy_labels import CANONICAL_DIRECTION, TARGET_NAMES
 from KneeSegLib.virtual_knee.shape_model import ShapeModel
+from MRISegSuiteLib.environment import WorkerEnvironment
 from MRISegSuiteLib.images.terminology import terminology_entry
+from MRISegSuiteLib.jobs.runner import library_folders
 from MRISegSuiteLib.scene.segmentations import SegmentLook, new_segmentation_node
 from MRISegSuiteLib.scene.volumes import new_volume_node
 
@@ -47,3 +54,16 @@ def add_virtual_knee(scene):
         looks.append(SegmentLook(name, title, like.color,
                                  terminology_entry(like.category, like.code, like.region, None)))
     return volume, new_segmentation_node(scene, "by hand", labels, TARGET_NAMES, looks, volume)
+
+
+def add_virtual_scan(scene):
+    """Add a volume node "virtual scan": a coarse MRI of a virtual knee, as the embedded model knows them."""
+    worker = WorkerEnvironment.default()
+    environment = worker.environment_variables()
+    folders = [*library_folders(), environment.get("PYTHONPATH", "")]
+    environment["PYTHONPATH"] = os.pathsep.join(folder for folder in folders if folder)
+    script = Path(__file__).with_name("make_virtual_scan.py")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "scan.nrrd"
+        subprocess.run([str(worker.python), str(script), str(path)], env=environment, check=True)
+        return new_volume_node(scene, "virtual scan", sitk.ReadImage(str(path)))

@@ -1,7 +1,8 @@
 """``import qt`` as in 3D Slicer: every class of QtCore, QtGui and QtWidgets, with PythonQt's manners."""
 
-from PySide6 import QtCore as _QtCore, QtGui as _QtGui, QtWidgets as _QtWidgets
-
+from PySide6 import QtCore as _QtCore
+from PySide6 import QtGui as _QtGui
+from PySide6 import QtWidgets as _QtWidgets
 from slicer_stand_in import pythonqt as _pythonqt
 
 _pythonqt.patch()

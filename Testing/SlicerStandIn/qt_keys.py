@@ -1,4 +1,4 @@
-"""Keys and focus for tests, in Qt's own words."""
+"""Keys, focus and the size of text for tests, in Qt's own words."""
 
 from PySide6 import QtCore, QtGui, QtWidgets
 
@@ -29,3 +29,10 @@ def press_space(widget) -> None:
     for kind in (QtCore.QEvent.KeyPress, QtCore.QEvent.KeyRelease):
         event = QtGui.QKeyEvent(kind, QtCore.Qt.Key_Space, QtCore.Qt.NoModifier, " ")
         QtWidgets.QApplication.sendEvent(widget, event)
+
+
+def text_fits(widget, text, width, height) -> bool:
+    """Whether the text, wrapped in the widget's font, fits into so many pixels."""
+    metrics = QtGui.QFontMetrics(widget.font)
+    bounds = metrics.boundingRect(QtCore.QRect(0, 0, width, 10_000), QtCore.Qt.TextWordWrap, text)
+    return bounds.width() <= width and bounds.height() <= height

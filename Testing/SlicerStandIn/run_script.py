@@ -16,4 +16,5 @@ import slicer_stand_in  # noqa: E402
 if __name__ == "__main__":
     slicer_stand_in.install()
     slicer_stand_in.load_modules(REPOSITORY / "MRISegSuite" / "MRISegSuite.py", REPOSITORY / "KneeSeg" / "KneeSeg.py")
+    window = slicer_stand_in.open_main_window()
     runpy.run_path(sys.argv[1], run_name="__main__")

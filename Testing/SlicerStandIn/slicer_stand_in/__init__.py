@@ -69,6 +69,17 @@ def new_scene():
     return slicer.mrmlScene
 
 
+def open_main_window():
+    """A main window with the module selector and Slicer's own Segment Editor, as without ``--no-main-window``."""
+    import slicer
+
+    from slicer_stand_in.main_window import MainWindow
+
+    if "SegmentEditor" not in slicer.app.moduleManager().modules:
+        load_modules(_FOLDER / "slicer_stand_in" / "core_modules" / "SegmentEditor.py")
+    return MainWindow()
+
+
 def load_modules(*paths):
     """Load module files as the application does (``--additional-module-paths``); returns the module objects."""
     import slicer

@@ -1,4 +1,4 @@
-"""``slicer.app``, ``slicer.modules`` and the MRML scene with its logics: what Slicer's application sets up at start."""
+"""``slicer.app``, ``slicer.modules`` and the MRML scene with its logics: what the application sets up at start."""
 
 import importlib.util
 import os

@@ -69,7 +69,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._observers = []
         self._scene = scene
         if scene is not None:
-            for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent, scene.EndBatchProcessEvent):
+            for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent,
+                          scene.EndBatchProcessEvent):
                 self._observers.append(scene.AddObserver(event, lambda *_: self._fill()))
         self.setEnabled(scene is not None)
         self._fill()

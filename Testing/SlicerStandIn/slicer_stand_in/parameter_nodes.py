@@ -1,8 +1,8 @@
 """``slicer.parameterNodeWrapper``: the subset of Slicer's package that the modules use.
 
-Members of the types node, str, bool, int, float, Enum and pathlib.Path, with a default; stored in the parameter node in
-Slicer's own format (enumerations by name, nodes as node references), so that a scene saved here opens in Slicer and the
-other way round. Widgets with the dynamic property ``SlicerParameterName`` are bound both ways by ``connectGui``.
+Members of the types node, str, bool, int, float, Enum and pathlib.Path, with a default; stored in the parameter node
+in Slicer's own format (enumerations by name, nodes as node references), so that a scene saved here opens in Slicer and
+the other way round. Widgets with the dynamic property ``SlicerParameterName`` are bound both ways by ``connectGui``.
 Anything else raises an error instead of being ignored.
 """
 

@@ -1,7 +1,7 @@
 """``qt.QUiLoader``: reads a ``.ui`` file with Qt's own loader, makes the CTK and qMRML widgets, checks what it finds.
 
-Qt's loader answers an unknown class with a plain ``QWidget`` and an unknown signal with a line on the console. Here both
-are errors, and every connection of the file must name a signal and a slot that the widget declares.
+Qt's loader answers an unknown class with a plain ``QWidget`` and an unknown signal with a line on the console. Here
+both are errors, and every connection of the file must name a signal and a slot that the widget declares.
 """
 
 import xml.etree.ElementTree as ElementTree

@@ -129,7 +129,7 @@ def _tag(segment, name: str) -> str:
 
 
 def _digests(segmentation) -> dict[str, str]:
-    """Segment id -> digest of its voxels and of their place on the grid, however the label map is cropped or shared."""
+    """Segment id -> digest of its voxels and their place on the grid, however the label map is cropped or shared."""
     boxes: dict = {}  # label map -> (voxels, bounding box of each value)
     digests = {}
     for index in range(segmentation.GetNumberOfSegments()):

@@ -32,8 +32,8 @@ from MRISegSuiteLib.panel.probe_run import ProbeRun
 from MRISegSuiteLib.panel.readable import readable_size
 from MRISegSuiteLib.panel.run_control import RunControl, RunWidgets
 
-_COLUMNS = ("title", "files", "version", "size", "license", "backend")
-_FILES_COLUMN = _COLUMNS.index("files")
+_MODEL_COLUMN, _FILES_COLUMN = 0, 1
+_TALLEST_TABLE = 160  # pixels; more models than fit are scrolled
 
 
 class MRISegSuite(ScriptedLoadableModule):
@@ -59,7 +59,7 @@ class MRISegSuiteWidget(ScriptedLoadableModuleWidget):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         self._environment = None
         self._probe = self._install = None
-        self._fileCheck = None
+        self._fileCheck = self._fitTimer = None
         self._cards = []
         self._fileStates = {}  # (model id, sha256) -> what the check of its files found
 
@@ -90,10 +90,7 @@ class MRISegSuiteWidget(ScriptedLoadableModuleWidget):
             self._onRemoveEnvironment)
 
         self._fileCheck = FileCheck(self._onFilesChecked)
-        ui.modelsTable.setColumnCount(len(_COLUMNS))
-        ui.modelsTable.setHorizontalHeaderLabels(
-            [_("Model"), _("Files"), _("Version"), _("Size"), _("License"), _("Backend")])
-        ui.modelsTable.verticalHeader().setVisible(False)
+        self._setUpModelsTable()
         ui.modelsTable.connect("itemSelectionChanged()", self._onModelSelected)
         ui.checkModelButton.connect("clicked(bool)", self._onCheckModel)
         ui.addModelButton.connect("clicked(bool)", self._onAddModel)
@@ -109,6 +106,8 @@ class MRISegSuiteWidget(ScriptedLoadableModuleWidget):
                 run.cleanup()
         if self._fileCheck is not None:
             self._fileCheck.stop()
+        if self._fitTimer is not None:
+            self._fitTimer.stop()
 
     def enter(self):
         self.refresh()
@@ -169,7 +168,8 @@ class MRISegSuiteWidget(ScriptedLoadableModuleWidget):
         else:
             ui.agreeCheckBox.setText(_("I a&gree to download {size} from pypi.org").format(size=size))
         if not ui.agreeCheckBox.checked:
-            self._install.setReason(True, _("To install, agree above first."))
+            self._install.setReason(True, _("Nothing has to be installed.") if self._status.ready
+                                    else _("To install, agree above first."))
         else:
             self._install.setReason(False, _("Installs into {folder}. Slicer's own Python stays as it is.").format(
                 folder=self._environment.folder))
@@ -206,6 +206,32 @@ class MRISegSuiteWidget(ScriptedLoadableModuleWidget):
 
     # -- models ------------------------------------------------------------------------------------------------------
 
+    def _setUpModelsTable(self):
+        """The title takes what the other columns leave, and is wrapped there: no scrolling to the side."""
+        table = self.ui.modelsTable
+        headers = [_("Model"), _("Files"), _("Version"), _("Size")]
+        table.setColumnCount(len(headers))
+        table.setHorizontalHeaderLabels(headers)
+        table.verticalHeader().setVisible(False)
+        header = table.horizontalHeader()
+        for column in range(len(headers)):
+            header.setSectionResizeMode(column, qt.QHeaderView.Stretch if column == _MODEL_COLUMN
+                                        else qt.QHeaderView.ResizeToContents)
+        # Once all columns have their new width, not after each.
+        self._fitTimer = qt.QTimer()
+        self._fitTimer.setSingleShot(True)
+        self._fitTimer.setInterval(0)
+        self._fitTimer.connect("timeout()", self._fitModelsTable)
+        header.connect("sectionResized(int,int,int)", lambda *_unused: self._fitTimer.start())
+
+    def _fitModelsTable(self):
+        """Rows as tall as their text, the table as tall as its rows."""
+        table = self.ui.modelsTable
+        table.resizeRowsToContents()
+        rows = sum(table.rowHeight(row) for row in range(table.rowCount))
+        height = table.horizontalHeader().height + rows + 2 * table.frameWidth
+        table.setFixedHeight(min(_TALLEST_TABLE, max(height, 2 * table.horizontalHeader().height)))
+
     def _refreshModels(self):
         table = self.ui.modelsTable
         registry = self.logic.registry()
@@ -214,21 +240,26 @@ class MRISegSuiteWidget(ScriptedLoadableModuleWidget):
         self._cards = registry.cards()
         table.setRowCount(len(self._cards))
         for row, card in enumerate(self._cards):
-            texts = (card.title, self._fileState(card), card.version, readable_size(card.bytes),
-                     card.content["license"], card.backend)
-            for column, text in enumerate(texts):
+            toolTip = _("{title}: {backend}, license {license}").format(
+                title=card.title, backend=card.backend, license=card.content["license"])
+            for column, text in enumerate((card.title, self._fileState(card), card.version,
+                                           readable_size(card.bytes))):
                 item = qt.QTableWidgetItem(text)
-                item.setToolTip(text)
+                item.setToolTip(toolTip)
                 table.setItem(row, column, item)
             if (card.id, card.sha256) not in self._fileStates:
                 self._fileCheck.add(card)
-        table.resizeColumnsToContents()
+        self._fitModelsTable()
         rows = [row for row, card in enumerate(self._cards) if chosen is not None and card.id == chosen.id]
         if self._cards:
             table.selectRow(rows[0] if rows else 0)
         broken = [str(error) for error in registry.broken()]
-        self.ui.modelMessageLabel.setText("\n".join(broken))
+        self._tellAboutModels("\n".join(broken))
         self._onModelSelected()
+
+    def _tellAboutModels(self, text):
+        self.ui.modelMessageLabel.setText(text)
+        self.ui.modelMessageLabel.setVisible(bool(text))
 
     def _selectedCard(self):
         row = self.ui.modelsTable.currentRow()
@@ -257,7 +288,7 @@ class MRISegSuiteWidget(ScriptedLoadableModuleWidget):
         self._fileStates[(card.id, card.sha256)] = _("changed") if problem else _("OK")
         self._showFileState(card)
         if problem:
-            self.ui.modelMessageLabel.setText(_("{model}: {problem}. It will not be used.").format(
+            self._tellAboutModels(_("{model}: {problem}. It will not be used.").format(
                 model=card.id, problem=problem))
 
     def _showFileState(self, card):
@@ -272,21 +303,21 @@ class MRISegSuiteWidget(ScriptedLoadableModuleWidget):
         try:
             card = self.logic.registry().add(self.ui.addModelSelector.currentPath)
         except SuiteError as error:
-            self.ui.modelMessageLabel.setText(str(error))
+            self._tellAboutModels(str(error))
             return
         self._refreshModels()
         self.ui.modelsTable.selectRow([other.id for other in self._cards].index(card.id))
-        self.ui.modelMessageLabel.setText(_("Added {model}.").format(model=card.id))
+        self._tellAboutModels(_("Added {model}.").format(model=card.id))
 
     def _onRemoveModel(self):
         card = self._selectedCard()
         try:
             self.logic.registry().remove(card.id)
         except SuiteError as error:
-            self.ui.modelMessageLabel.setText(str(error))
+            self._tellAboutModels(str(error))
             return
         self._refreshModels()
-        self.ui.modelMessageLabel.setText(_("Removed {model}.").format(model=card.id))
+        self._tellAboutModels(_("Removed {model}.").format(model=card.id))
 
 
 class MRISegSuiteLogic(ScriptedLoadableModuleLogic):

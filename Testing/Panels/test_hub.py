@@ -8,6 +8,8 @@ import zipfile
 
 import psutil
 import pytest
+from qt_keys import text_fits
+
 from MRISegSuiteLib.panel.run_state import RunState
 
 
@@ -36,7 +38,7 @@ def test_the_probe_can_be_cancelled(hub, wait_for):
 
 def test_nothing_is_installed_without_agreement(hub, picture):
     ui = hub.ui
-    assert not ui.installButton.enabled and "agree" in ui.environmentReasonLabel.text
+    assert not ui.installButton.enabled and ui.environmentReasonLabel.text == "Nothing has to be installed."
     assert "MB" in ui.agreeCheckBox.text or "GB" in ui.agreeCheckBox.text
     ui.agreeCheckBox.click()
     assert ui.installButton.enabled and "Slicer's own Python stays" in ui.environmentReasonLabel.text
@@ -82,8 +84,9 @@ def test_models_are_listed_checked_and_shown_in_full(hub, wait_for, tmp_path, pi
     ui.addModelButton.click()
     assert ui.modelMessageLabel.text == "Added my_model." and ui.modelsTable.rowCount == embedded + 1
     row = ui.modelsTable.currentRow()
-    texts = [ui.modelsTable.item(row, column).text() for column in range(6)]
-    assert texts[0] == "My own model" and texts[2:] == ["2.1.0", "1 kB", "Apache-2.0", "torchscript"]
+    texts = [ui.modelsTable.item(row, column).text() for column in range(4)]
+    assert texts[0] == "My own model" and texts[2:] == ["2.1.0", "1 kB"]
+    assert ui.modelsTable.item(row, 0).toolTip() == "My own model: torchscript, license Apache-2.0"
     wait_for(lambda: ui.modelsTable.item(row, 1).text() == "OK")
     card = ui.modelCardBrowser.plainText
     for words in ("My own model", "Known failures", "everything", "Medical device: no", "sha256"):
@@ -102,6 +105,37 @@ def test_models_are_listed_checked_and_shown_in_full(hub, wait_for, tmp_path, pi
     ui.removeModelButton.click()
     assert ui.modelsTable.rowCount == embedded and not copied.exists()
     assert folder.is_dir(), "the user's original must stay"
+
+
+@pytest.mark.parametrize("width", [400, 700])
+def test_the_table_of_models_shows_every_title_whole(hub, application, tmp_path, picture, width):
+    folder = _model(tmp_path / "mine", title="A model with a title of many words " * 2)
+    hub.ui.addModelSelector.currentPath = str(folder)
+    hub.ui.addModelButton.click()
+    picture(hub, "hub-titles", width)
+    table = hub.ui.modelsTable
+    for row in range(table.rowCount):
+        room = table.columnWidth(0) - 8, table.rowHeight(row)
+        assert text_fits(table, table.item(row, 0).text(), *room), (table.item(row, 0).text(), room)
+    assert sum(table.columnWidth(column) for column in range(table.columnCount)) <= table.viewport().width
+    assert table.verticalScrollBar().maximum == 0, "two models need no scrolling"
+
+
+def test_the_worker_s_packages_are_told_plainly(hub, tmp_path, monkeypatch, picture):
+    """Nothing is installed into the folder: no size of nothing is told."""
+    from MRISegSuiteLib.environment import WorkerEnvironment
+
+    text = hub.ui.environmentLabel.text
+    assert "has all the worker's packages" in text and "0 MB" not in text
+    monkeypatch.setattr(WorkerEnvironment, "_version_of", lambda self, package: None)
+    hub.refresh()
+    assert hub.ui.environmentLabel.text.startswith("The worker's packages are not installed yet: torch, monai")
+    assert hub.ui.environmentReasonLabel.text == "To install, agree above first."
+    assert not hub.ui.installButton.enabled
+    picture(hub, "hub-not-installed")
+    (tmp_path / "worker").mkdir()
+    hub.refresh()
+    assert f"{tmp_path / 'worker'} (0 MB) are not complete" in hub.ui.environmentLabel.text
 
 
 def test_embedded_models_cannot_be_removed(hub):
@@ -126,18 +160,19 @@ def test_the_module_s_own_test_passes(modules, application, name):
 
 def _empty_wheel(folder):
     with zipfile.ZipFile(folder / "nothing_useful-1.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("nothing_useful-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: nothing-useful\nVersion: 1.0\n")
+        wheel.writestr("nothing_useful-1.0.dist-info/METADATA",
+                       "Metadata-Version: 2.1\nName: nothing-useful\nVersion: 1.0\n")
         wheel.writestr("nothing_useful-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         wheel.writestr("nothing_useful-1.0.dist-info/RECORD", "")
 
 
-def _model(folder):
+def _model(folder, title="My own model"):
     """A model folder with a valid card; the weights are never loaded here, only hashed."""
     folder.mkdir()
     weights = b"weights of a test"
     (folder / "weights.ts").write_bytes(weights)
     (folder / "model.json").write_text(json.dumps({
-        "schema_version": 1, "id": "my_model", "version": "2.1.0", "title": "My own model", "task": "knee",
+        "schema_version": 1, "id": "my_model", "version": "2.1.0", "title": title, "task": "knee",
         "backend": "torchscript",
         "files": [{"path": "weights.ts", "sha256": hashlib.sha256(weights).hexdigest(), "bytes": len(weights)}],
         "input": {"channels": [{"name": "image", "modality": "MR", "normalization": {"kind": "none"}}], "axes": "LIP",

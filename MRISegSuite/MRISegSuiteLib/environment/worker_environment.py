@@ -87,12 +87,21 @@ class WorkerEnvironment:
             else:
                 versions[package.name] = version
         size = _megabytes(self.folder) if self.folder is not None and self.folder.is_dir() else 0
-        where = f"in {self.folder} ({size} MB)" if self.folder is not None else f"in this Python ({self.python})"
-        if missing:
-            text = f"The worker's packages {where} are not complete: {', '.join(missing)} missing."
-        else:
-            text = f"The worker's packages are {where}, torch {versions[TORCH.name]}."
+        text = self._status_text(versions, missing, size)
         return EnvironmentStatus(not missing, self.folder, versions, missing, size, text)
+
+    def _status_text(self, versions: dict, missing: list, size: int) -> str:
+        """What is there, as one sentence."""
+        if self.folder is not None and self.folder.is_dir():
+            if missing:
+                return (f"The worker's packages in {self.folder} ({size} MB) are not complete: "
+                        f"{', '.join(missing)} missing.")
+            return f"The worker's packages are in {self.folder} ({size} MB), torch {versions[TORCH.name]}."
+        if not missing:
+            return f"This Python ({self.python}) has all the worker's packages, torch {versions[TORCH.name]}."
+        if self.folder is not None:
+            return f"The worker's packages are not installed yet: {', '.join(missing)} missing."
+        return f"The worker's packages in this Python ({self.python}) are not complete: {', '.join(missing)} missing."
 
     def packages_to_install(self) -> list[Package]:
         """What an installation would fetch. torch is left out where this Python has it (PyTorch extension)."""

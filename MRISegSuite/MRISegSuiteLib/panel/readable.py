@@ -18,9 +18,9 @@ def readable_duration(seconds: float) -> str:
 
 
 def readable_size(size: float) -> str:
-    """A number of bytes: "820 kB", "12.4 MB", "2.1 GB"."""
+    """A number of bytes: "820 kB", "4.2 MB", "75 MB", "2.1 GB"."""
     if size < 1e6:
         return _("{size} kB").format(size=math.ceil(size / 1e3))
     if size < 1e9:
-        return _("{size} MB").format(size=f"{size / 1e6:.1f}")
+        return _("{size} MB").format(size=f"{size / 1e6:.{1 if size < 1e7 else 0}f}")
     return _("{size} GB").format(size=f"{size / 1e9:.1f}")

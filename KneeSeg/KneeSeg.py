@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from html import escape
 
+import qt
 import slicer
 import vtk
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
@@ -128,7 +129,9 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._models = ModelChooser(self.ui.modelSelector, self.ui.modelLabel, "knee", self._onModelChosen)
         self._workerProblem = self._findWorkerProblem()
 
-        self.ui.resultTable.verticalHeader().setVisible(False)
+        rows = self.ui.resultTable.verticalHeader()
+        rows.setVisible(False)
+        rows.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         give_buddies(self.ui, ("inputVolumeSelector", "inputSegmentationSelector", "resultSelector"))
 
         scene = slicer.mrmlScene
@@ -266,7 +269,9 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         lines = [escape(line) for line in summary_of_table(nodes.table)]
         if self._edited:
             lines.append("<b>" + escape(_("The segmentation was edited since: press \"Measure again\".")) + "</b>")
-        lines += [escape(_("Note: {warning}").format(warning=warning)) for warning in self._warnings]
+        if self._warnings:
+            lines.append("<b>" + escape(_("Please note:")) + "</b>")
+            lines += ["• " + escape(warning) for warning in self._warnings]
         return "<br>".join(lines)
 
     def _updateButtons(self):
@@ -343,7 +348,7 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _onEdit(self, checked=False):
         segmentation = self._result.segmentation
         slicer.util.selectModule("SegmentEditor")
-        editor = slicer.modules.SegmentEditorWidget.editor
+        editor = slicer.util.getModuleWidget("SegmentEditor").editor
         editor.setSegmentationNode(segmentation)
         volume = knee_scene.volume_of(segmentation)
         if volume is not None:

@@ -56,10 +56,19 @@ def knee(modules):
 
 
 @pytest.fixture
+def main_window(application):
+    """A main window, so that modules can be switched; the Segment Editor is one of them."""
+    window = slicer_stand_in.open_main_window()
+    yield window
+    window.deleteLater()
+    application.app.sendPostedEvents(window, 0)
+
+
+@pytest.fixture
 def wait_for(application):
     """``wait_for(condition, seconds)``: let events pass until the condition holds; fails when it does not."""
 
-    def wait(condition, seconds=120.0):
+    def wait(condition, seconds=900.0):  # a computer may be busy with other things
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, "waited in vain"

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import qt_keys
-from MRISegSuiteLib.panel.run_state import RunState
 from virtual_knee_nodes import add_virtual_knee
+
+from MRISegSuiteLib.panel.run_state import RunState
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -116,7 +117,8 @@ def test_every_text_is_translatable_and_in_american_english():
     texts += [text for path in REPOSITORY.glob("*/Resources/UI/*.ui")
               for text in re.findall(r"<string>([^<]*)</string>", path.read_text(encoding="utf-8"))]
     assert len(texts) > 80
-    british = re.compile(r"colour|centre|grey|licence|recognis|normalis|segmentat?ise|analys(?:e|ing)\b|behaviour", re.I)
+    british = re.compile(
+        r"colour|centre|grey|licence|recognis|normalis|segmentat?ise|analys(?:e|ing)\b|behaviour", re.I)
     assert not [text for text in texts if british.search(text)]
 
 

@@ -1,6 +1,7 @@
 """KneeSeg's panel at work: Apply, cancel half-way, apply again, edit, measure again, save and reload.
 
-The job is the real one: the worker process measures a real segmentation.
+The job is the real one: the worker process measures a real segmentation. How it segments one with the embedded model:
+Testing/InSlicer/test_knee_inference.py.
 """
 
 import os
@@ -10,9 +11,10 @@ import numpy as np
 import psutil
 import pytest
 import SimpleITK as sitk
-from MRISegSuiteLib.panel.run_state import RunState
 from slicer_stand_in.heartbeat import Heartbeat
 from virtual_knee_nodes import add_virtual_knee
+
+from MRISegSuiteLib.panel.run_state import RunState
 
 _LONGEST_STALL_MS = 200.0
 _CANCELLED_WITHIN_S = 2.0
@@ -27,7 +29,8 @@ def loaded(application, knee):
     return knee, volume, segmentation
 
 
-def test_apply_cancel_apply_edit_measure_again_save_reload(application, loaded, wait_for, picture, tmp_path):
+def test_apply_cancel_apply_edit_measure_again_save_reload(application, main_window, loaded, wait_for, picture,
+                                                           tmp_path):
     panel, volume, segmentation = loaded
     ui, app = panel.ui, application.app
     assert ui.applyButton.enabled and ui.reasonLabel.text == 'Measures "by hand".'
@@ -73,7 +76,12 @@ def test_apply_cancel_apply_edit_measure_again_save_reload(application, loaded, 
     picture(panel, "knee-done", 700)
 
     # edit a segment: the panel says that the numbers are old; measure again brings them up to date
+    ui.editButton.click()
+    assert application.util.selectedModule() == "SegmentEditor" and not panel.parent.isEntered
+    editor = application.util.getModuleWidget("SegmentEditor").editor
+    assert editor.segmentationNode() is segmentation and editor.sourceVolumeNode() is volume
     _thin_femoral_cartilage(application, segmentation, volume)
+    application.util.selectModule("KneeSeg")
     app.processEvents()
     assert "edited since" in ui.summaryLabel.text
     picture(panel, "knee-edited")
@@ -140,16 +148,19 @@ def test_a_failed_run_is_told_in_the_panel(application, knee, wait_for, picture)
     from MRISegSuiteLib.scene.volumes import new_volume_node
 
     volume, segmentation = add_virtual_knee(application.mrmlScene)
-    flat = new_volume_node(application.mrmlScene, "flat", sitk.Image(40, 40, 40, sitk.sitkInt16))
+    flat = new_volume_node(application.mrmlScene, "flat", sitk.Image(80, 80, 80, sitk.sitkInt16))
     knee._parameterNode.inputVolume, knee._parameterNode.inputSegmentation = flat, segmentation
     before = _scene_content(application.mrmlScene)
     knee.ui.applyButton.click()
     wait_for(lambda: not knee._run.isRunning)
     ui = knee.ui
     assert knee._run.state == RunState.FAILED and ui.errorFrame.visible
-    assert len(ui.errorLabel.text) > 20 and "Traceback" not in ui.errorLabel.text
+    assert ui.errorLabel.text.startswith('"flat" is constant: every voxel is 0.'), ui.errorLabel.text
+    assert ".nrrd" not in ui.errorLabel.text
     ui.detailsButton.click()
-    assert ui.detailsText.visible and len(ui.detailsText.plainText) > 20
+    details = ui.detailsText.plainText
+    assert ui.detailsText.visible and "wrong_content: " in details and "Traceback" not in details
+    assert "flat" not in details, "the name of a node may name a patient: it stays out of the log"
     picture(knee, "knee-error")
     assert _scene_content(application.mrmlScene) == before
     assert ui.applyButton.enabled
@@ -157,6 +168,20 @@ def test_a_failed_run_is_told_in_the_panel(application, knee, wait_for, picture)
     ui.applyButton.click()
     assert not ui.errorFrame.visible, "an old error stays beside a new run"
     ui.applyButton.click()
+
+
+def test_an_unexpected_error_shows_its_traceback_and_no_old_log(application, loaded, wait_for):
+    panel = loaded[0]
+
+    def broken(*_arguments, **_options):
+        raise KeyError("a defect")
+
+    panel.logic.process = broken
+    panel.ui.applyButton.click()
+    assert panel._run.state == RunState.FAILED and "Please report it" in panel.ui.errorLabel.text
+    panel.ui.detailsButton.click()
+    details = panel.ui.detailsText.plainText
+    assert details.startswith("Traceback") and "a defect" in details and "INFO" not in details
 
 
 def _worker_tree():

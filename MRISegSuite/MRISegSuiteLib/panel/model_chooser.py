@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import qt
 from slicer.i18n import tr as _
 
 from ..models.card import Card
@@ -32,6 +33,8 @@ class ModelChooser:
         self._comboBox.clear()
         for card in self._cards.values():
             self._comboBox.addItem(card.title, card.id)
+            # The panel may be too narrow for the title.
+            self._comboBox.setItemData(self._comboBox.count - 1, card.title, qt.Qt.ToolTipRole)
         if not self._cards:
             self._comboBox.addItem(_("No model on this computer"), "")
         self._comboBox.setEnabled(bool(self._cards))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import job_tasks
 import pytest
+from watching import alive, wait_until
 
 from MRISegSuiteLib.cli.arguments import labels
 from MRISegSuiteLib.cli.progress_lines import ProgressLines, duration
@@ -41,20 +42,6 @@ def mriseg(repository, tmp_path):
 def job_file(folder, task, inputs=None, parameters=None):
     folder.mkdir(parents=True, exist_ok=True)
     return Job(task, inputs or {}, parameters or {}).write(folder)
-
-
-def alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def wait_until(condition, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("arguments, words", [

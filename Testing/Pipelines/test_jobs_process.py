@@ -12,6 +12,7 @@ from pathlib import Path
 
 import job_tasks
 import pytest
+from watching import alive, wait_until
 
 from MRISegSuiteLib.errors import BadArguments, Cancelled, SuiteError, UnwritableOutput
 from MRISegSuiteLib.jobs import Job, JobProcess, Result
@@ -40,20 +41,6 @@ def started(folder, task, inputs=None, parameters=None, **options):
 
 def names_in(folder):
     return {str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file()}
-
-
-def alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def wait_until(condition, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def test_a_job_leaves_the_result_of_the_public_contract(tmp_path, image):

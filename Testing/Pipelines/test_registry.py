@@ -278,3 +278,18 @@ def test_cards_and_registry_do_without_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_choosing_a_model_for_a_task(models, source):
+    assert models.choose("knee").embedded  # the one that comes with the suite goes before the user's own
+    card = models.add(source)
+    assert models.choose("knee").embedded and models.choose("knee", "bands").id == "bands"
+    assert models.choose("knee", "bands", card.sha256).id == "bands"
+    with pytest.raises(ModelHashMismatch, match="same version"):
+        models.choose("knee", "bands", "0" * 64)
+    with pytest.raises(ModelMissing, match="no model for spine"):
+        models.choose("spine")
+    with pytest.raises(BadArguments, match="for knee, not for spine"):
+        models.choose("spine", "bands")
+    with pytest.raises(ModelMissing, match="nobody"):
+        models.choose("knee", "nobody")

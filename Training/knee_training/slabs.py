@@ -14,10 +14,10 @@ from KneeSegLib.virtual_knee.tissues import TissueMap, build_tissues
 
 from .label_maps import read_labels
 
-#: The model's space: pixel size in mm, and slices, rows, columns of a sample.
+#: The model's space: pixel size in mm; slices, and rows and columns of a sample unless the training says otherwise.
 PIXEL_MM = 0.4
-SIZE = 256
 SLICES = 3
+SIZE = 384
 UPPER_PERCENTILE = 99.5
 
 
@@ -27,14 +27,17 @@ def virtual_knee(path: Path, rng: np.random.Generator, strength: float = 1.0) ->
     return build_tissues(deform(anatomy_labels.trim_shafts(labels), spacing, rng, strength=strength), spacing, rng)
 
 
-def random_slab(knee: TissueMap, rng: np.random.Generator, slices: int = SLICES) -> tuple[torch.Tensor, torch.Tensor]:
-    """One training sample: image float32 (1, D, 256, 256) scaled to 0..1, truth int64 (D, 256, 256)."""
+def random_slab(
+    knee: TissueMap, rng: np.random.Generator, slices: int = SLICES, size: int = SIZE
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """One training sample: image float32 (1, slices, size, size) scaled to 0..1, truth int64 (slices, size, size)."""
     protocol, scanner = contrast.random_protocol(rng), acquisition.random_scanner(rng)
     depth, height, length = knee.target.shape
     joint_rows = np.flatnonzero((knee.target == anatomy_labels.TIBIAL_CARTILAGE).any((0, 2)))
     joint = joint_rows.mean() if len(joint_rows) else height / 2
     spread = 90.0 if rng.random() < 0.15 else 45.0
-    centre = (joint + rng.normal(-20, spread), length / 2 + rng.normal(0, 35))
+    wander = 256 / size  # a wider field of view is placed with more care, else much of it would be empty
+    centre = (joint + rng.normal(-20, spread) * wander, length / 2 + rng.normal(0, 35) * wander)
     span = slices * scanner.slice_step
     # Mostly where there is cartilage; now and then anywhere, for what the network must leave alone.
     wanted = np.flatnonzero((knee.target >= anatomy_labels.FEMORAL_CARTILAGE).any((1, 2)))
@@ -43,7 +46,7 @@ def random_slab(knee: TissueMap, rng: np.random.Generator, slices: int = SLICES)
     else:
         first = int(rng.integers(0, max(1, depth - span + 1)))
     first = min(max(first, 0), max(depth - span, 0))
-    pixels = int(np.ceil(SIZE * PIXEL_MM / scanner.pixel_mm)) + 2
+    pixels = int(np.ceil(size * PIXEL_MM / scanner.pixel_mm)) + 2
     image, truth = acquisition.acquire(
         knee,
         protocol,
@@ -58,7 +61,7 @@ def random_slab(knee: TissueMap, rng: np.random.Generator, slices: int = SLICES)
     )
     # To the model's pixels, as inference does it.
     step = PIXEL_MM / scanner.pixel_mm
-    at = (np.arange(SIZE) - (SIZE - 1) / 2) * step + (pixels - 1) / 2
+    at = (np.arange(size) - (size - 1) / 2) * step + (pixels - 1) / 2
     line = torch.from_numpy((2 * at / (pixels - 1) - 1).astype(np.float32))
     grid = torch.stack(torch.meshgrid(line, line, indexing="ij")[::-1], -1)[None]
     sample = torch.nn.functional.grid_sample
@@ -82,8 +85,10 @@ def random_slab(knee: TissueMap, rng: np.random.Generator, slices: int = SLICES)
 class SlabStream(torch.utils.data.IterableDataset):
     """Endless slabs from a pool of virtual knees that is renewed one knee at a time."""
 
-    def __init__(self, paths: list[Path], seed: int, pool: int = 12, slabs_per_knee: int = 400) -> None:
-        self.paths, self.seed, self.pool, self.slabs_per_knee = paths, seed, pool, slabs_per_knee
+    def __init__(
+        self, paths: list[Path], seed: int, size: int = SIZE, pool: int = 12, slabs_per_knee: int = 300
+    ) -> None:
+        self.paths, self.seed, self.size, self.pool, self.slabs_per_knee = paths, seed, size, pool, slabs_per_knee
 
     def __iter__(self):
         torch.set_num_threads(1)
@@ -100,4 +105,4 @@ class SlabStream(torch.utils.data.IterableDataset):
                 knees.pop(0)
             # The pool fills quickly first, so that early samples are not all of one knee.
             for _ in range(self.slabs_per_knee if len(knees) == self.pool else 30):
-                yield random_slab(knees[int(rng.integers(len(knees)))], rng)
+                yield random_slab(knees[int(rng.integers(len(knees)))], rng, size=self.size)

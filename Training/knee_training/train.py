@@ -22,7 +22,7 @@ import torch
 from torch.nn import functional
 
 from .network import KneeNet
-from .slabs import SlabStream, random_slab, virtual_knee
+from .slabs import SIZE, SlabStream, random_slab, virtual_knee
 from .subjects import split
 
 WIDTHS = (24, 32, 64, 96, 128)
@@ -80,6 +80,7 @@ def train(
     out: Path,
     minutes: float,
     batch: int,
+    size: int,
     workers: int,
     threads: int,
     seed: int,
@@ -92,16 +93,19 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     training, held_out = split(labels)
     print(f"{len(training)} label maps to train on, {len(held_out)} held out, on {device}", flush=True)
-    stream = SlabStream(training, seed + int(time.time()) if (out / "last.pt").exists() else seed)
+    stream = SlabStream(training, seed + int(time.time()) if (out / "last.pt").exists() else seed, size)
     loader = iter(torch.utils.data.DataLoader(stream, batch_size=batch, num_workers=workers, prefetch_factor=6))
     rng = np.random.default_rng(seed + 1)
     # Validation slabs guide nothing: the last weights are kept, whatever they score.
-    validation = [random_slab(knee, rng) for knee in (virtual_knee(p, rng) for p in held_out[::4]) for _ in range(8)]
+    validation = [
+        random_slab(knee, rng, size=size) for knee in (virtual_knee(p, rng) for p in held_out[::4]) for _ in range(8)
+    ]
     model = KneeNet(len(NAMES), WIDTHS).to(device)
     if start:
         # Layers that the earlier network did not have keep their random weights.
-        missing = model.load_state_dict(torch.load(start, map_location=device, weights_only=True)["mean"], strict=False)
-        print(f"starting from {start}; new layers: {missing.missing_keys}", flush=True)
+        weights = torch.load(start, map_location=device, weights_only=True)["mean"]
+        missing = model.load_state_dict(weights, strict=False).missing_keys
+        print(f"starting from {start}; new layers: {missing}", flush=True)
     mean = copy.deepcopy(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=1e-4)
     step, spent = 0, 0.0
@@ -159,7 +163,8 @@ def main() -> None:
     parser.add_argument(
         "--minutes", type=float, default=90, help="length of the training; the learning rate follows it"
     )
-    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--size", type=int, default=SIZE, help="rows and columns of a sample, a multiple of 32")
     parser.add_argument("--workers", type=int, default=1, help="processes that make virtual knees")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the training itself")
     parser.add_argument("--seed", type=int, default=20261121)

@@ -38,7 +38,7 @@ def check_knee_volume(volume: Volume, path="the image") -> list[str]:
     require_numbers(array, path)
     low, high = float(array.min()), float(array.max())
     if low == high:
-        raise WrongContent(f"{path} is constant: every voxel is {low:g}.", "Give the scan itself; this file is empty.")
+        raise WrongContent(f"{path} is constant: every voxel is {low:g}.", "Give the scan itself; this one is empty.")
     count = _different_values(array)
     if count <= MOST_LABELS:
         raise WrongContent(

@@ -132,7 +132,10 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         rows = self.ui.resultTable.verticalHeader()
         rows.setVisible(False)
         rows.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-        give_buddies(self.ui, ("inputVolumeSelector", "inputSegmentationSelector", "resultSelector"))
+        selectors = ("inputVolumeSelector", "inputSegmentationSelector", "resultSelector")
+        give_buddies(self.ui, selectors)
+        for name in selectors:  # a long name of a node must not make the panel wide
+            getattr(self.ui, name).sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
 
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self._onSceneStartClose)

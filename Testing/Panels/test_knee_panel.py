@@ -59,7 +59,12 @@ def test_the_widgets_and_the_parameter_node_follow_each_other(application, knee)
 
 
 def test_it_fits_into_400_pixels(application, knee):
-    add_virtual_knee(application.mrmlScene)
+    for node in add_virtual_knee(application.mrmlScene):
+        node.SetName("A knee with a very long name " * 3)
+    application.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "another")  # the selectors read the names again
+    for selector in (knee.ui.inputVolumeSelector, knee.ui.inputSegmentationSelector, knee.ui.resultSelector):
+        selector.setCurrentNode(selector.nodes()[0])
+        assert selector._combo.currentText.startswith("A knee with")
     knee.ui.advancedCollapsibleButton.collapsed = False
     knee.ui.errorLabel.text = "A very long message about a file " + "with a long path " * 10
     knee.ui.errorFrame.visible = True

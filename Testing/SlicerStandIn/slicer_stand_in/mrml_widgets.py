@@ -147,6 +147,11 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     noneDisplay = Property(str, lambda self: self._noneDisplay, setNoneDisplay)
 
+    def setSizeAdjustPolicy(self, policy):
+        self._combo.setSizeAdjustPolicy(policy)
+
+    sizeAdjustPolicy = Property(object, lambda self: self._combo.sizeAdjustPolicy, setSizeAdjustPolicy)
+
 
 def _flag(name):
     def write(self, value):

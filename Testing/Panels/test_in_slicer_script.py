@@ -12,6 +12,7 @@ FILES = sorted(path.name for path in (REPOSITORY / "Testing" / "InSlicer").glob(
 _LONGEST_S = 1200  # inference on a slow or busy computer
 
 
+@pytest.mark.timeout(_LONGEST_S + 60)
 @pytest.mark.parametrize("name", FILES)
 def test_the_in_slicer_tests_pass_on_the_stand_in(tmp_path, name):
     environment = dict(os.environ, MRISEG_MODELS=str(tmp_path / "models"),

@@ -98,7 +98,7 @@ class WorkerEnvironment:
                         f"{', '.join(missing)} missing.")
             return f"The worker's packages are in {self.folder} ({size} MB), torch {versions[TORCH.name]}."
         if not missing:
-            return f"This Python ({self.python}) has all the worker's packages, torch {versions[TORCH.name]}."
+            return f"This Python has all the worker's packages, torch {versions[TORCH.name]}."
         if self.folder is not None:
             return f"The worker's packages are not installed yet: {', '.join(missing)} missing."
         return f"The worker's packages in this Python ({self.python}) are not complete: {', '.join(missing)} missing."

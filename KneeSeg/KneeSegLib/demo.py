@@ -62,7 +62,9 @@ def run(job: Job, context: JobContext) -> Result:
     return result
 
 
-def make_virtual_knee(seed: int, progress=lambda fraction: None) -> tuple[sitk.Image, Segmented]:
+def make_virtual_knee(
+    seed: int, progress=lambda fraction: None, spacing_mm: tuple[float, float, float] = SPACING_MM
+) -> tuple[sitk.Image, Segmented]:
     """An MR-like volume and its truth, drawn from the shape model of subjects held out from the training.
 
     The contrast is double-echo steady state with fat suppression, 1.4 mm slices, as a common knee protocol has it.
@@ -70,9 +72,10 @@ def make_virtual_knee(seed: int, progress=lambda fraction: None) -> tuple[sitk.I
     Args:
         seed: which knee.
         progress: called with 0..1.
+        spacing_mm: of slices, rows and columns.
 
     Returns:
-        image (float32, LPS) and truth on the same grid.
+        image (int16, LPS) and truth on the same grid.
     """
     from .virtual_knee.acquisition import Scanner, acquire
     from .virtual_knee.anatomy_labels import CANONICAL_DIRECTION, TARGET_NAMES
@@ -82,7 +85,7 @@ def make_virtual_knee(seed: int, progress=lambda fraction: None) -> tuple[sitk.I
     from .virtual_knee.tissues import build_tissues
 
     rng = np.random.default_rng(seed)
-    spacing = (SPACING_MM[0] / 2, SPACING_MM[1], SPACING_MM[2])
+    spacing = (spacing_mm[0] / 2, spacing_mm[1], spacing_mm[2])
     labels = ShapeModel.read().random_labels(rng, spacing)
     progress(0.25)
     labels = deform(labels, spacing, rng, margin_mm=(6, 8, 8), strength=0.5)
@@ -90,13 +93,13 @@ def make_virtual_knee(seed: int, progress=lambda fraction: None) -> tuple[sitk.I
     knee = build_tissues(labels, spacing, rng)
     progress(0.85)
     protocol = Protocol("dess", repetition_ms=18, echo_ms=5.5, flip_deg=25, fat_remaining=0.08)
-    scanner = Scanner(pixel_mm=SPACING_MM[1], slice_step=2, slice_width=2, noise=0.02, shading=0.15, texture=0.06)
+    scanner = Scanner(pixel_mm=spacing_mm[1], slice_step=2, slice_width=2, noise=0.02, shading=0.15, texture=0.06)
     image, truth = acquire(knee, protocol, scanner, rng, spread=0.5)
     progress(1.0)
 
     def as_image(array):
         result = sitk.GetImageFromArray(array)
-        result.SetSpacing(SPACING_MM[::-1])
+        result.SetSpacing(spacing_mm[::-1])
         result.SetDirection(CANONICAL_DIRECTION)
         return result
 

@@ -93,9 +93,9 @@ class KneeLogic:
                      progress=None, environment=None):
         """Measure a segmentation again after a person edited it, and bring its numbers up to date.
 
-        The segmentation is not changed, but for the DICOM tag "algorithm type" of edited segments. The table, surfaces and chart that belong to it are updated in place, so that
-        no number stays beside a segmentation that it does not describe; colors and visibility that the user chose
-        stay. One that a person edited (or removed) since is left alone, and a new one made beside it.
+        The segmentation is not changed, but for the DICOM tag "algorithm type" of edited segments. The table, surfaces
+        and chart that belong to it are updated in place, so that no number stays beside a segmentation that it does
+        not describe; colors and visibility that the user chose stay. One that a person edited (or removed) since is left alone, and a new one made beside it.
 
         Arguments, returns and raises: see :meth:`process`.
         """

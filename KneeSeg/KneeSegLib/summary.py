@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from MRISegSuiteLib.scene.tables import REGION, STRUCTURE
 from slicer.i18n import tr as _
+
+from MRISegSuiteLib.scene.tables import REGION, STRUCTURE
 
 _THICKNESS, _VOLUME = "ThCtAB", "VC"
 

@@ -7,12 +7,11 @@ import sys
 
 import SimpleITK as sitk
 
-from KneeSegLib import demo
+from KneeSegLib.demo import make_virtual_knee
 
 # Coarser than the demo's knee, so that drawing and segmenting it takes seconds; within what the model's card allows.
 SPACING_MM = (4.2, 0.8, 0.8)
 
 if __name__ == "__main__":
-    demo.SPACING_MM = SPACING_MM
-    image, _truth = demo.make_virtual_knee(seed=3)
+    image, _truth = make_virtual_knee(seed=3, spacing_mm=SPACING_MM)
     sitk.WriteImage(image, sys.argv[1])

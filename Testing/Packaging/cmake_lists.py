@@ -42,10 +42,12 @@ def differences(module: Path) -> list[str]:
     problems = []
     want, have = expected(module), listed(module)
     for name in (SCRIPTS, RESOURCES):
-        problems += [f"{module.name}: {file} is not listed under {name}" for file in want[name] if file not in have[name]]
+        problems += [f"{module.name}: {file} is not listed under {name}"
+                     for file in want[name] if file not in have[name]]
         problems += [f"{module.name}: {file} is listed under {name} but not there"
                      for file in have[name] if file not in want[name]]
-        problems += [f"{module.name}: {file} is listed twice" for file in set(have[name]) if have[name].count(file) > 1]
+        problems += [f"{module.name}: {file} is listed twice"
+                     for file in set(have[name]) if have[name].count(file) > 1]
     return problems
 
 

@@ -86,7 +86,7 @@ class SlabStream(torch.utils.data.IterableDataset):
     """Endless slabs from a pool of virtual knees that is renewed one knee at a time."""
 
     def __init__(
-        self, paths: list[Path], seed: int, size: int = SIZE, pool: int = 12, slabs_per_knee: int = 300
+        self, paths: list[Path], seed: int, size: int = SIZE, pool: int = 10, slabs_per_knee: int = 250
     ) -> None:
         self.paths, self.seed, self.size, self.pool, self.slabs_per_knee = paths, seed, size, pool, slabs_per_knee
 

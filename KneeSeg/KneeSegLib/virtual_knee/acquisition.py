@@ -111,11 +111,15 @@ def acquire(
     centre = centre or ((height - 1) / 2, (length - 1) / 2)
 
     table = contrast.brightness(protocol, rng, spread)
-    starts = first_slice + step * np.arange(slices)
-    wanted = (starts[:, None] + np.arange(width)[None]).ravel().clip(0, depth - 1)
+    # A slice reaches equally far to both sides of the map slice whose labels are its truth: of an even number of map
+    # slices the outermost two count by half.
+    middle = first_slice + step // 2 + step * np.arange(slices)
+    around = np.arange(-(width // 2), width // 2 + 1)
+    share = np.where(2 * np.abs(around) == width, 0.5, 1.0).astype(np.float32) / width
+    wanted = (middle[:, None] + around).ravel().clip(0, depth - 1)
     fine = tissue_image(tissue_map.tissue[wanted], table, scanner, rng)
-    thick = fine.reshape(slices, width, height, length).mean(1)
-    truth = tissue_map.target[(starts + width // 2).clip(0, depth - 1)]
+    thick = np.einsum("nwij,w->nij", fine.reshape(slices, len(around), height, length), share)
+    truth = tissue_map.target[middle.clip(0, depth - 1)]
 
     angle = np.deg2rad(rotation_deg)
     rows = (np.arange(size[0], dtype=np.float32) - (size[0] - 1) / 2) * scanner.pixel_mm / zoom

@@ -193,7 +193,7 @@ def build_tissues(labels: np.ndarray, spacing: tuple[float, float, float], rng: 
     # --- the joint's own soft tissues
     near = deep & ~bellies
     strands = smooth_field(small.shape, (6, 9, 9), rng)
-    tissue[near & (strands > rng.uniform(0.5, 1.6))] = Tissue.SYNOVIUM
+    tissue[near & (strands > rng.uniform(0.5, 1.6)) & (to_cartilage > rng.uniform(0, 4))] = Tissue.SYNOVIUM
     tissue[near & (strands < -rng.uniform(1.4, 2.6))] = Tissue.LIGAMENT
     wet = smooth_field(small.shape, (10, 12, 12), rng)
     tissue[near & (to_cartilage < rng.uniform(2, 9)) & (wet > rng.uniform(0.6, 2.2))] = Tissue.FLUID
@@ -211,7 +211,8 @@ def build_tissues(labels: np.ndarray, spacing: tuple[float, float, float], rng: 
     fine = {b: _to_fine(d, shape) for b, d in with_cartilage.items()}
     film_mm, patella_film_mm = rng.uniform(0.4, 2.6), rng.uniform(0.4, 3.0)
     film = (fine[al.FEMUR] + fine[al.TIBIA] < film_mm) | (fine[al.FEMUR] + fine[al.PATELLA] < patella_film_mm)
-    tissue[film] = Tissue.FLUID if rng.random() < 0.75 else Tissue.SYNOVIUM
+    # Only fluid takes the place of cartilage or touches it: anything as bright as cartilage would hide the truth.
+    tissue[film] = Tissue.FLUID
     tissue[_to_fine(meniscus, shape) < 0] = Tissue.MENISCUS
     del film, fine, with_cartilage
 
@@ -221,7 +222,7 @@ def build_tissues(labels: np.ndarray, spacing: tuple[float, float, float], rng: 
     lost = _lose_cartilage(labels, any_depth, rng)
     target[lost] = 0
     cartilage = target >= al.FEMORAL_CARTILAGE
-    tissue[lost] = Tissue.FLUID if rng.random() < 0.7 else Tissue.SYNOVIUM
+    tissue[lost] = Tissue.FLUID
     tissue[cartilage] = Tissue.CARTILAGE_MIDDLE
     tissue[cartilage & (any_depth < rng.uniform(0.3, 0.9))] = Tissue.CARTILAGE_DEEP
     tissue[cartilage & (any_depth > rng.uniform(1.2, 2.2))] = Tissue.CARTILAGE_SUPERFICIAL

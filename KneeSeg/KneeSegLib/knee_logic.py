@@ -95,7 +95,8 @@ class KneeLogic:
 
         The segmentation is not changed, but for the DICOM tag "algorithm type" of edited segments. The table, surfaces
         and chart that belong to it are updated in place, so that no number stays beside a segmentation that it does
-        not describe; colors and visibility that the user chose stay. One that a person edited (or removed) since is left alone, and a new one made beside it.
+        not describe; colors and visibility that the user chose stay. One that a person edited (or removed) since is
+        left alone, and a new one made beside it.
 
         Arguments, returns and raises: see :meth:`process`.
         """

@@ -94,7 +94,8 @@ def train(
     training, held_out = split(labels)
     print(f"{len(training)} label maps to train on, {len(held_out)} held out, on {device}", flush=True)
     stream = SlabStream(training, seed + int(time.time()) if (out / "last.pt").exists() else seed, size)
-    loader = iter(torch.utils.data.DataLoader(stream, batch_size=batch, num_workers=workers, prefetch_factor=6))
+    ahead = 6 if workers else None
+    loader = iter(torch.utils.data.DataLoader(stream, batch_size=batch, num_workers=workers, prefetch_factor=ahead))
     rng = np.random.default_rng(seed + 1)
     # Validation slabs guide nothing: the last weights are kept, whatever they score.
     validation = [

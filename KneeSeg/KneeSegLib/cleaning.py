@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from .structures import BONE_OF, BY_NAME
+from .structures import BONE_OF, BY_NAME, words
 
 #: A piece of cartilage or meniscus stays when it is at least this part of the largest one.
 LEAST_PART = 0.05
@@ -52,13 +52,13 @@ def clean_labels(labels: sitk.Image, names: Mapping[str, int]) -> tuple[sitk.Ima
         dropped = before - np.count_nonzero(keep)
         part[mask & ~keep] = 0
         if dropped > 0.01 * before:
-            warnings.append(f"Loose pieces of the {name}, {dropped * voxel:.0f} mm3 in all, were taken away.")
+            warnings.append(f"Loose pieces of the {words(name)}, {dropped * voxel:.0f} mm³ in all, were taken away.")
         if tissue == "bone":
             filled, left = _fill_holes(part, keep, value, LARGEST_HOLE_MM3 / voxel)
             if filled > 0.01 * before:
-                warnings.append(f"Holes in the {name}, {filled * voxel:.0f} mm3 in all, were filled.")
+                warnings.append(f"Holes in the {words(name)}, {filled * voxel:.0f} mm³ in all, were filled.")
             if left:
-                warnings.append(f"The {name} has a hole of {left * voxel:.0f} mm3, which was left as it is.")
+                warnings.append(f"The {words(name)} has a hole of {left * voxel:.0f} mm³, which was left as it is.")
     result = sitk.GetImageFromArray(array)
     result.CopyInformation(labels)
     return result, warnings

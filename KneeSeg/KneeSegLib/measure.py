@@ -17,7 +17,7 @@ from .anatomy import CanonicalKnee, canonical_knee
 from .outcomes import region_outcomes
 from .regions import FEMORAL_REGIONS, REGIONS, FemoralBorders, FemurAxes, femoral_borders, femur_axes
 from .slices import refine_slices
-from .structures import BONE_OF, BY_NAME, UNSPLIT_TIBIAL_CARTILAGE
+from .structures import BONE_OF, BY_NAME, UNSPLIT_TIBIAL_CARTILAGE, words
 from .thickness import ThicknessMap, ThicknessOptions, measure_thickness
 
 #: Points of each surface.
@@ -168,7 +168,7 @@ def _absences(knee: CanonicalKnee) -> list[str]:
             if cartilage in knee.boxes and bone not in knee.boxes:
                 said.append(f"The {bone} is not labelled: the thickness of the {cartilage} cannot be measured.")
             if bone in knee.boxes and cartilage not in knee.boxes:
-                said.append(f"There is no {cartilage} in the label map: it is not measured.")
+                said.append(f"There is no {words(cartilage)} in the label map: it is not measured.")
     return said
 
 

@@ -21,7 +21,7 @@ from MRISegSuiteLib.meshes.polydata import get_point_data, read_vtp, set_point_d
 from MRISegSuiteLib.scene import charts, colors, hierarchy, models, provenance, segmentations, tables
 from MRISegSuiteLib.scene.change import SceneChange
 
-from .structures import BY_NAME, INPUT_NAMES, STRUCTURES
+from .structures import BY_NAME, INPUT_NAMES, STRUCTURES, words
 
 #: Point data of the bones' surfaces (see measure.KneeMeasurement).
 THICKNESS, SUBCHONDRAL = "thickness_mm", "subchondral"
@@ -325,7 +325,7 @@ def _base_name(anchor, job_folder) -> str:
 def _title(name: str) -> str:
     if name in BY_NAME:
         return BY_NAME[name].title
-    return name.replace("_", " ").capitalize()
+    return words(name).capitalize()
 
 
 def _chart_rows(measurements) -> dict[str, float]:

@@ -81,3 +81,8 @@ BONE_OF: dict[str, str] = {
     "tibial_cartilage": "tibia",
     "patellar_cartilage": "patella",
 }
+
+
+def words(name: str) -> str:
+    """A structure's name within a sentence: ``femoral_cartilage`` as "femoral cartilage"."""
+    return name.replace("_", " ")

@@ -43,7 +43,7 @@ def check_knee_volume(volume: Volume, path="the image") -> list[str]:
     if count <= MOST_LABELS:
         raise WrongContent(
             f"{path} holds only {count} different values: a label map or mask, not a scan.",
-            "Give it as the segmentation (--segmentation FILE), or give the scan.",
+            "Give it as the segmentation (command line: --segmentation FILE), or give the scan.",
         )
     slice_distance = max(image.GetSpacing())
     if slice_distance > 2.0:

@@ -96,7 +96,7 @@ def test_the_side_of_real_knees_from_their_bones(shared_data):
 def test_what_is_absent_is_said_and_not_measured():
     without = changed(lambda a: np.place(a, a == NAMES["patellar_cartilage"], 0))
     found = measure_knee(without, NAMES, options=SMALL)
-    assert any("no patellar_cartilage" in warning for warning in found.warnings)
+    assert any("no patellar cartilage" in warning for warning in found.warnings)
     assert not any(row["structure"] == "patellar_cartilage" for row in found.rows)
     only = measure_knee(knee(), {"femur": 1}, side="right", options=SMALL)
     assert only.rows == [] and set(only.surfaces) == {"femur"}

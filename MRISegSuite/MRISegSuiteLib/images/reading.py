@@ -150,7 +150,8 @@ def _read_file(path: Path) -> Volume:
     image = read_image_file(path)
     if any(key.startswith("Segment0_") for key in image.GetMetaDataKeys()):
         raise WrongContent(
-            f"{path} is a segmentation, not a scan.", "Give it as the segmentation (command line: --segmentation FILE)."
+            f"{path} is a segmentation, not a scan.",
+            "Give it as the segmentation (command line: --segmentation FILE).",
         )
     warnings = []
     is_nifti = path.name.lower().endswith((".nii", ".nii.gz"))

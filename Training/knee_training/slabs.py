@@ -72,7 +72,7 @@ def random_slab(
     # At inference the window is the whole volume's. Bright soft tissue is about 1 here, so a slab of air and skin
     # does not stretch its window beyond what its volume would have.
     top = max(float(np.percentile(image[:, ::3, ::3].numpy(), UPPER_PERCENTILE)), 1.0) * float(
-        np.exp(rng.normal(0.1, 0.35))
+        np.exp(rng.normal(0.3, 0.3))
     )
     image = (image / max(top, 1e-6)).clamp(0, 1)
     if rng.random() < 0.4:
@@ -86,7 +86,7 @@ class SlabStream(torch.utils.data.IterableDataset):
     """Endless slabs from a pool of virtual knees that is renewed one knee at a time."""
 
     def __init__(
-        self, paths: list[Path], seed: int, size: int = SIZE, pool: int = 10, slabs_per_knee: int = 250
+        self, paths: list[Path], seed: int, size: int = SIZE, pool: int = 8, slabs_per_knee: int = 250
     ) -> None:
         self.paths, self.seed, self.size, self.pool, self.slabs_per_knee = paths, seed, size, pool, slabs_per_knee
 

@@ -122,12 +122,12 @@ def brightness(protocol: Protocol, rng: np.random.Generator, spread: float = 1.0
     """
     table = np.zeros(len(Tissue), np.float32)
     # How much water fat tissue and yellow marrow hold differs between people more than within one.
-    watery = rng.normal(-0.3, 0.9)
+    watery = spread * rng.normal(-0.3, 0.5)
     for tissue in Tissue:
         pd, t1, t2, fat = RELAXATION[tissue]
         pd, t1, t2 = (v * np.exp(spread * rng.normal(0, s)) for v, s in ((pd, 0.06), (t1, 0.10), (t2, 0.16)))
         if fat > 0.5:
-            fat = 1 - (1 - fat) * float(np.exp(spread * (watery + rng.normal(0, 0.2))))
+            fat = 1 - (1 - fat) * float(np.exp(watery + spread * rng.normal(0, 0.2)))
         elif fat:
             fat += spread * rng.normal(0, 0.04)
         fat = float(np.clip(fat, 0, 0.998))

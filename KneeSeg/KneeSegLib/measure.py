@@ -166,7 +166,7 @@ def _absences(knee: CanonicalKnee) -> list[str]:
     for bone, cartilages in JOINT_BONES.items():
         for cartilage in cartilages:
             if cartilage in knee.boxes and bone not in knee.boxes:
-                said.append(f"The {bone} is not labelled: the thickness of the {cartilage} cannot be measured.")
+                said.append(f"The {bone} is not labelled: the thickness of the {words(cartilage)} cannot be measured.")
             if bone in knee.boxes and cartilage not in knee.boxes:
                 said.append(f"There is no {words(cartilage)} in the label map: it is not measured.")
     return said
@@ -180,7 +180,7 @@ def _touching_border(knee: CanonicalKnee) -> list[str]:
             continue
         if any(s.start == 0 or s.stop == n for s, n in zip(box, knee.labels.shape, strict=True)):
             cut.append(name)
-    return [f"The {name} touches the border of the image: it may be cut off." for name in sorted(cut)]
+    return [f"The {words(name)} touches the border of the image: it may be cut off." for name in sorted(cut)]
 
 
 def _joint_box(knee: CanonicalKnee, names: Sequence[str]) -> tuple[slice, slice, slice]:
@@ -215,7 +215,7 @@ def _measure_bone(knee: CanonicalKnee, bone: str, options: MeasureOptions, warni
     for cartilage in cartilages:
         result = measure_thickness(points, triangles, fine_bone, fine_masks[cartilage], spacing, options.thickness)
         if not result.covered.any():
-            warnings.append(f"The {cartilage} does not lie on the {bone}: its thickness is not measured.")
+            warnings.append(f"The {words(cartilage)} does not lie on the {bone}: its thickness is not measured.")
             continue
         _warn_of_gaps(cartilage, bone, result, warnings)
         if cartilage == "femoral_cartilage":
@@ -239,8 +239,8 @@ def _warn_of_gaps(cartilage: str, bone: str, result: ThicknessMap, warnings: lis
     area = result.covered_area.sum()
     if result.gap_area > 0.05 * area:
         warnings.append(
-            f"Under {100 * result.gap_area / area:.0f} % of the {cartilage} there is an unlabelled gap to the {bone}; "
-            "it is bridged and not counted as thickness."
+            f"Under {100 * result.gap_area / area:.0f} % of the {words(cartilage)} there is an unlabelled gap to the "
+            f"{bone}; it is bridged and not counted as thickness."
         )
 
 
@@ -279,7 +279,7 @@ def _surface_alone(knee: CanonicalKnee, name: str, options: MeasureOptions, warn
     try:
         points, triangles = make(mask, spacing, options.points_of(name))
     except ValueError as error:
-        warnings.append(f"The {name} has no surface: {error}")
+        warnings.append(f"The {words(name)} has no surface: {error}")
         return None
     offset = np.array([s.start for s in box]) * knee.spacing
     return to_polydata(*transform_mesh(points + offset, triangles, knee.to_lps))

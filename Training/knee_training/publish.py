@@ -19,14 +19,17 @@ from MRISegSuiteLib.models.exporting import write_torch_export
 from MRISegSuiteLib.models.verified_files import file_entry
 
 from .network import KneeNet
-from .slabs import PIXEL_MM, SIZE, UPPER_PERCENTILE
+from .slabs import PIXEL_MM, UPPER_PERCENTILE
 from .train import NAMES, WIDTHS
 
 MODELS = Path(__file__).resolve().parents[2] / "MRISegSuite" / "Resources" / "Models"
 TEXTS = Path(__file__).with_name("card_texts.json")
-WINDOW_SLICES = 12
+#: Slices, and pixels a side: 179 mm, so that one window holds all of a knee scan. It is wider than the samples of the
+#: training; the network is convolutional, and seams between windows cost more than the wider view.
+WINDOW_SLICES, WINDOW = 12, 448
 SETS = {
-    "dess": "virtual knees of held-out subjects, double-echo steady state, fat-suppressed, 1.4 mm slices",
+    "dess": "virtual knees of held-out subjects, double-echo steady state, fat-suppressed, 0.7 mm slices",
+    "qdess": "virtual knees of held-out subjects, double-echo steady state, fat-suppressed, 1.4 mm slices",
     "any": "virtual knees of held-out subjects, random protocol and scanner as in training",
 }
 
@@ -72,8 +75,8 @@ def card_content(texts: dict, entry: dict, scores: dict | None, steps: int, minu
             "structures": [{"name": name, "channel": value, "value": value} for value, name in enumerate(NAMES)],
         },
         "inference": {
-            "patch": [WINDOW_SLICES, SIZE, SIZE],
-            "smaller_patches": [[6, SIZE, SIZE], [2, SIZE, SIZE]],
+            "patch": [WINDOW_SLICES, WINDOW, WINDOW],
+            "smaller_patches": [[6, WINDOW, WINDOW], [2, WINDOW, WINDOW]],
             "overlap": [0.25, 0.35, 0.35],
             "blending": "gaussian",
             "batch": 1,
@@ -102,7 +105,7 @@ def publish(checkpoint: Path, scores: Path | None, models: Path = MODELS) -> Pat
     folder = models / texts["id"]
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / "weights.pt2"
-    write_torch_export(network, torch.zeros(2, 1, WINDOW_SLICES, SIZE, SIZE), weights, (0, 2))
+    write_torch_export(network, torch.zeros(2, 1, WINDOW_SLICES, WINDOW, WINDOW), weights, (0, 2))
     measured = json.loads(scores.read_text(encoding="utf-8")) if scores else None
     content = card_content(texts, file_entry(weights, weights.name), measured, state["step"], state["minutes"])
     Card(content, folder)

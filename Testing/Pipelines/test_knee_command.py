@@ -97,9 +97,12 @@ def test_the_real_qdess_knee_with_the_embedded_model(qdess_folder, tmp_path):
 
 
 def test_a_brain_is_segmented_with_a_warning_not_a_crash(shared_data, tmp_path):
-    done = mriseg("knee", shared_data / "brain_t1" / "t1_crop.nii.gz", "--out", "out", cwd=tmp_path)
+    brain = sitk.ReadImage(str(shared_data / "brain_t1" / "t1_crop.nii.gz"))
+    # Some slices of the head only: all of it would take minutes.
+    sitk.WriteImage(brain[64:192:4], str(tmp_path / "brain.nii.gz"))
+    done = mriseg("knee", "brain.nii.gz", "--out", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "is it a knee?" in done.stdout and "Not a knee, or the segmentation failed?" in done.stdout
+    assert "Not a knee, or the segmentation failed?" in done.stdout
 
 
 def test_a_changed_model_is_not_loaded_and_nothing_stays(shared_data, tmp_path):
@@ -113,7 +116,7 @@ def test_a_changed_model_is_not_loaded_and_nothing_stays(shared_data, tmp_path):
     weights.write_bytes(content)
     scan = shared_data / "brain_t1" / "t1_crop.nii.gz"
     done = mriseg("knee", scan, "--model", "mine", "--out", "out", cwd=tmp_path, MRISEG_MODELS=str(models))
-    assert done.returncode == 2 and "hash" in done.stderr and weights.name in done.stderr
+    assert done.returncode == 2 and weights.name in done.stderr and "add it again" in done.stderr
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"job.json", "log.txt", "result.json"}
 
 

@@ -59,6 +59,11 @@ class KneeNet(nn.Module):
         self.refine = nn.ModuleList(Block(a, a) for a in widths[:-1])
         self.head = nn.Conv2d(widths[0], 4 * classes, 1)
         self.correct = nn.Conv2d(classes + 1, classes, 3, padding=1)
+        # Thin cartilage is decided by single pixels: a last look at logits and image together, at full resolution.
+        self.sharpen = nn.Sequential(
+            nn.Conv2d(classes + 1, 16, 3, padding=1), nn.LeakyReLU(0.01), nn.Conv2d(16, classes, 3, padding=1)
+        )
+        nn.init.zeros_(self.sharpen[2].weight)
         self.coarse_head = nn.Conv2d(widths[1], classes, 1)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -82,7 +87,8 @@ class KneeNet(nn.Module):
             if level == 1:
                 coarse = self.coarse_head(x)
         logits = functional.pixel_shuffle(self.head(x), 2)
-        logits = logits + self.correct(torch.cat([logits, pixels], 1))
+        both = torch.cat([logits, pixels], 1)
+        logits = logits + self.correct(both) + self.sharpen(both)
         return self._stack(logits, batch, slices), self._stack(coarse, batch, slices)
 
     @staticmethod

@@ -12,7 +12,7 @@ from KneeSegLib.virtual_knee import acquisition, anatomy_labels, contrast
 from KneeSegLib.virtual_knee.deformation import deform
 from KneeSegLib.virtual_knee.tissues import TissueMap, build_tissues
 
-from .label_maps import read_labels
+from .label_maps import read_labels, smooth_outlines
 
 #: The model's space: pixel size in mm; slices, and rows and columns of a sample unless the training says otherwise.
 PIXEL_MM = 0.4
@@ -24,7 +24,8 @@ UPPER_PERCENTILE = 99.5
 def virtual_knee(path: Path, rng: np.random.Generator, strength: float = 1.0) -> TissueMap:
     """A new virtual knee grown from a label map file."""
     labels, spacing = read_labels(path)
-    return build_tissues(deform(anatomy_labels.trim_shafts(labels), spacing, rng, strength=strength), spacing, rng)
+    labels = smooth_outlines(anatomy_labels.trim_shafts(labels))
+    return build_tissues(deform(labels, spacing, rng, strength=strength), spacing, rng)
 
 
 def random_slab(

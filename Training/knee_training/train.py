@@ -30,15 +30,21 @@ NAMES = ("background", "femur", "tibia", "patella", "femoral_cartilage", "tibial
 
 
 def loss_of(logits: torch.Tensor, coarse: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Cross entropy plus soft Dice at full resolution, and cross entropy at a quarter of it."""
+    """Cross entropy plus soft Dice at full resolution, and cross entropy at a quarter of it.
+
+    Pixels in and around cartilage weigh more in the cross entropy. Soft Dice has a small part only: it rewards
+    cartilage that is drawn too thick.
+    """
     classes = logits.shape[1]
-    entropy = functional.cross_entropy(logits, truth)
+    cartilage = (truth >= NAMES.index("femoral_cartilage")).float()
+    weight = 1 + 3 * functional.max_pool3d(cartilage, (1, 9, 9), 1, (0, 4, 4))
+    entropy = (functional.cross_entropy(logits, truth, reduction="none") * weight).sum() / weight.sum()
     probability = logits.softmax(1)
     wanted = functional.one_hot(truth, classes).movedim(-1, 1).to(probability.dtype)
     axes = (0, 2, 3, 4)
     overlap, total = (probability * wanted).sum(axes), probability.sum(axes) + wanted.sum(axes)
     dice = (2 * overlap[1:] + 50) / (total[1:] + 50)
-    return entropy + (1 - dice.mean()) + 0.4 * functional.cross_entropy(coarse, truth[..., ::4, ::4])
+    return entropy + 0.25 * (1 - dice.mean()) + 0.4 * functional.cross_entropy(coarse, truth[..., ::4, ::4])
 
 
 def dice_scores(model: torch.nn.Module, slabs: list, device: str) -> list[float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .anatomy_labels import TIBIAL_CARTILAGE
+from .anatomy_labels import PATELLA, TIBIAL_CARTILAGE
 from .noise import smooth_field
 
 
@@ -53,6 +53,7 @@ def deform(
     y, x = y * np.cos(tilt + bend) - x * np.sin(tilt + bend), y * np.sin(tilt + bend) + x * np.cos(tilt + bend)
     z, x = z * np.cos(turn) - x * np.sin(turn), z * np.sin(turn) + x * np.cos(turn)
     z, y = z * np.cos(sway) - y * np.sin(sway), z * np.sin(sway) + y * np.cos(sway)
+    y, z = _move_patella(labels, spacing_array, (z, y, x), joint, strength, rng)
     moved = []
     for value, axis in zip((z, y, x), range(3)):
         wave = smooth_field(tuple(coarse), tuple(30.0 / (8 * s) for s in spacing), rng) * 1.2
@@ -78,3 +79,14 @@ def deform(
         sample = functional.grid_sample(source, where, mode="nearest", padding_mode="border", align_corners=True)
         out[start:stop] = sample[0, 0].numpy().astype(np.uint8)
     return out
+
+
+def _move_patella(labels, spacing, points, joint, strength, rng):
+    """Rows and slices with the patella pushed up, down or aside: alta, baja and subluxed ones are common."""
+    z, y, x = points
+    places = np.argwhere(labels[::2, ::4, ::4] == PATELLA)
+    if not len(places):
+        return y, z
+    middle = places.mean(0) * (2, 4, 4) * spacing - joint
+    near = np.exp(-(((z - middle[0]) / 30) ** 2 + ((y - middle[1]) / 32) ** 2 + ((x - middle[2]) / 22) ** 2))
+    return y + near * strength * rng.normal(0, 5), z + near * strength * rng.normal(0, 4)

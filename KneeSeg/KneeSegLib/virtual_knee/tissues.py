@@ -95,9 +95,16 @@ def _lose_cartilage(labels: np.ndarray, bone_distance: np.ndarray, rng: np.rando
         return np.zeros(labels.shape, bool)
     shape = labels.shape
     field = smooth_field(shape, (25, 45, 45), rng)
-    depth = rng.uniform(0.0, 1.6)
-    keep = np.where(field > rng.uniform(0.8, 1.8), depth, 9.0).astype(np.float32)
     cartilage = labels >= al.FEMORAL_CARTILAGE
+    if rng.random() < 0.25:
+        # Arthritis takes a whole compartment, on both sides of the joint.
+        places = np.argwhere(cartilage[::2, ::4, ::4]) * (2, 4, 4)
+        if len(places):
+            middle, half = places[rng.integers(len(places))], rng.uniform((12, 25, 25), (30, 70, 70))
+            grid = np.ogrid[tuple(slice(n) for n in shape)]
+            field += 3 * np.exp(-sum(((g - m) / h) ** 2 for g, m, h in zip(grid, middle, half)).astype(np.float32))
+    depth = rng.choice([0.0, rng.uniform(0.0, 1.6)])
+    keep = np.where(field > rng.uniform(0.8, 1.8), depth, 9.0).astype(np.float32)
     return cartilage & (bone_distance > keep)
 
 
@@ -200,7 +207,8 @@ def build_tissues(labels: np.ndarray, spacing: tuple[float, float, float], rng: 
     if patella is not None:
         _extensor_mechanism(tissue, points, deep, patella, joint, bones[al.FEMUR], rng)
     _cruciates_and_vessels(tissue, points, deep, joint, bones, rng)
-    _effusions(tissue, points, deep & (any_bone > 0) & (any_bone < 25) & (to_cartilage > 0), rng)
+    reach = rng.choice([6.0, 25.0])
+    _effusions(tissue, points, deep & (any_bone > 0) & (any_bone < reach) & (to_cartilage > 0), rng)
     meniscus = _menisci(small, points, joint, with_cartilage, rng)
     if fibula is not None:
         tissue[(fibula < 0) & (bones[al.TIBIA] > 0.7)] = Tissue.FIBULA_MARROW
@@ -222,7 +230,8 @@ def build_tissues(labels: np.ndarray, spacing: tuple[float, float, float], rng: 
     lost = _lose_cartilage(labels, any_depth, rng)
     target[lost] = 0
     cartilage = target >= al.FEMORAL_CARTILAGE
-    tissue[lost] = Tissue.FLUID
+    # Meniscus or fluid lies on the bare bone: both differ from cartilage, so the truth stays visible.
+    tissue[lost] = rng.choice([Tissue.FLUID, Tissue.FLUID, Tissue.MENISCUS])
     tissue[cartilage] = Tissue.CARTILAGE_MIDDLE
     tissue[cartilage & (any_depth < rng.uniform(0.3, 0.9))] = Tissue.CARTILAGE_DEEP
     tissue[cartilage & (any_depth > rng.uniform(1.2, 2.2))] = Tissue.CARTILAGE_SUPERFICIAL
@@ -308,8 +317,8 @@ def _cruciates_and_vessels(tissue, points, deep, joint, bones, rng):
     for start, end in (((-3, 4, -14), (6, -26, 12)), ((3, 8, 20), (-5, -18, -4))):
         a = joint + np.array(start) + rng.normal(0, 3, 3)
         b = joint + np.array(end) + rng.normal(0, 3, 3)
-        band = (_segment_distance(points, a, b) < rng.uniform(2.5, 5)) & deep
-        tissue[band] = Tissue.LIGAMENT if rng.random() < 0.7 else Tissue.SYNOVIUM
+        band = (_segment_distance(points, a, b) < rng.uniform(2.5, 6.5)) & deep
+        tissue[band] = Tissue.LIGAMENT if rng.random() < 0.6 else Tissue.SYNOVIUM
     for _ in range(int(rng.integers(1, 4))):
         a = joint + (rng.uniform(-12, 12), -80, rng.uniform(22, 45))
         b = joint + (rng.uniform(-12, 12), 80, rng.uniform(22, 45))
@@ -319,7 +328,7 @@ def _cruciates_and_vessels(tissue, points, deep, joint, bones, rng):
 def _effusions(tissue, points, where, rng):
     """Bright pools beside the bones: distended recesses, bursae, cysts. They are large and never bone."""
     places = np.argwhere(where[::2, ::3, ::3]) * (2, 3, 3)
-    if not len(places) or rng.random() < 0.4:
+    if not len(places) or rng.random() < 0.35:
         return
     step = [float(p.ravel()[1] - p.ravel()[0]) for p in points]
     edge = 0.3 * smooth_field(tissue.shape, (5, 8, 8), rng)

@@ -11,8 +11,10 @@ from MRISegSuiteLib.jobs import Job, JobContext, Measurement, Result
 from MRISegSuiteLib.reports.html_report import Table
 
 from .measure import KneeMeasurement, MeasureOptions, measure_knee
-from .pipeline import Segmented, in_own_values, read_scan, segment_scan, write_results
+from .pipeline import in_own_values, read_scan, segment_scan
+from .results import Segmented, write_results
 from .structures import BY_NAME, STRUCTURES
+from .subregions import SUBREGIONS
 
 #: Where each step ends, as a fraction of the whole job.
 _SHARE = {"made": 0.18, "read": 0.2, "segment": 0.72, "measure": 0.84, "truth": 0.92}
@@ -53,7 +55,7 @@ def run(job: Job, context: JobContext) -> Result:
     )
     comparison = compare(segmented, measurement, truth, known)
     result = write_results(
-        segmented, measurement, volume, job, context, _SHARE["truth"], comparison_tables(comparison)
+        segmented, measurement, volume, job, context, _SHARE["truth"], tables=comparison_tables(comparison)
     )
     result.measurements += comparison
     write_segmentation(known.labels, STRUCTURES, context.folder / "truth.seg.nrrd", side, "MRI Seg Suite virtual knee")
@@ -124,7 +126,7 @@ def compare(
     true_values = {(r["structure"], r["region"]): r["value"] for r in known.rows if r["name"] == "ThCtAB"}
     for row in measurement.rows:
         key = (row["structure"], row["region"])
-        if row["name"] == "ThCtAB" and key in true_values:
+        if row["name"] == "ThCtAB" and key in true_values and row["region"] not in SUBREGIONS.values():
             rows.append(
                 Measurement("ThCtAB_true", *key, true_values[key], "mm", "the same measurement on the known truth")
             )

@@ -14,11 +14,12 @@ from MRISegSuiteLib.meshes.polydata import to_polydata, transform_mesh
 from MRISegSuiteLib.meshes.surfaces import SMOOTHING_MM, sheet_surface, solid_surface
 
 from .anatomy import CanonicalKnee, canonical_knee
-from .outcomes import region_outcomes
-from .regions import FEMORAL_REGIONS, REGIONS, FemoralBorders, FemurAxes, femoral_borders, femur_axes
+from .joint import JOINT_BONES, MeasuredBone, joint_box, measure_bone
+from .layers import DEFAULT_LAYERS
+from .menisci import meniscus_rows
 from .slices import refine_slices
-from .structures import BONE_OF, BY_NAME, UNSPLIT_TIBIAL_CARTILAGE, words
-from .thickness import ThicknessMap, ThicknessOptions, measure_thickness
+from .structures import BY_NAME, words
+from .thickness import ThicknessOptions
 
 #: Points of each surface.
 DEFAULT_POINTS: dict[str, int] = {
@@ -34,13 +35,6 @@ DEFAULT_POINTS: dict[str, int] = {
     "lateral_meniscus": 3000,
 }
 
-#: Bones, and the cartilages that they carry.
-JOINT_BONES: dict[str, tuple[str, ...]] = {
-    bone: tuple(c for c, carrier in BONE_OF.items() if carrier == bone and c != UNSPLIT_TIBIAL_CARTILAGE)
-    for bone in ("femur", "tibia", "patella")
-}
-_REGION_OF = {"medial_tibial_cartilage": 21, "lateral_tibial_cartilage": 22, "patellar_cartilage": 31}
-
 
 @dataclass(frozen=True)
 class MeasureOptions:
@@ -50,12 +44,16 @@ class MeasureOptions:
         points: structure -> points of its surface; what is not named keeps ``DEFAULT_POINTS``.
         smoothing_mm: kernel of the bones' surfaces.
         thickness: see ``ThicknessOptions``.
+        layers: number of depth layers between bone and joint surface.
+        surfaces: False finds the side and splits the tibial cartilage, and makes no surface and measures nothing.
         only_measure: make no surfaces but those of the bones that carry thickness.
     """
 
     points: Mapping[str, int] = field(default_factory=dict)
     smoothing_mm: float = SMOOTHING_MM
     thickness: ThicknessOptions = field(default_factory=ThicknessOptions)
+    layers: int = DEFAULT_LAYERS
+    surfaces: bool = True
     only_measure: bool = False
 
     def points_of(self, structure: str) -> int:
@@ -69,12 +67,15 @@ class KneeMeasurement:
     Attributes:
         side: ``left``, ``right`` or ``unknown``.
         surfaces: structure -> closed ``vtkPolyData`` in LPS mm. Femur, tibia and patella carry the point data
-            ``thickness_mm`` (float32), ``region`` (int16, see ``regions.REGIONS``), ``covered`` and ``subchondral``
-            (int16, 0 or 1). Not uint8: VTK would take that for colors.
-        rows: see ``outcomes.region_outcomes``.
+            ``thickness_mm`` (float32), ``region`` and ``subregion`` (int16, see ``regions.REGIONS`` and
+            ``subregions.SUBREGIONS``), ``covered`` and ``subchondral`` (int16, 0 or 1). Not uint8: VTK would take
+            that for colors.
+        rows: see ``outcomes.region_outcomes``; ``VC_<layer>`` for each layer.
         warnings: sentences for the user.
         labels: the label map on its own grid with the values of ``structures``, tibial cartilage split.
         side_source, side_margin: what the side was found from, and how clearly (1 is the least that decides).
+        knee: the label map in the knee's frame.
+        bones: bone -> its surface and cartilages in that frame.
     """
 
     side: str
@@ -84,6 +85,8 @@ class KneeMeasurement:
     side_source: str = ""
     side_margin: float = 0.0
     labels: sitk.Image | None = None
+    knee: CanonicalKnee | None = None
+    bones: dict[str, MeasuredBone] = field(default_factory=dict)
 
 
 def measure_knee(
@@ -119,19 +122,27 @@ def measure_knee(
     warnings.extend(_touching_border(knee))
     surfaces: dict[str, vtk.vtkPolyData] = {}
     rows: list[dict] = []
+    measured: dict[str, MeasuredBone] = {}
+    voxel_mm3 = float(np.prod(knee.spacing))
 
-    present = [name for name in DEFAULT_POINTS if name in knee.boxes]
-    bones = [name for name in JOINT_BONES if name in knee.boxes]
+    present = [name for name in DEFAULT_POINTS if name in knee.boxes and options.surfaces]
+    bones = [name for name in JOINT_BONES if name in present]
     others = [] if options.only_measure else [name for name in present if name not in JOINT_BONES]
     total = 3 * len(bones) + len(others) + 1
     done = 1
     for bone in bones:
         report(f"Measuring the cartilage of the {bone}", done / total)
-        mesh, more = _measure_bone(knee, bone, options, warnings)
-        if mesh is not None:
-            surfaces[bone] = mesh
-        rows.extend(more)
+        points = options.points_of(bone)
+        result = measure_bone(knee, bone, points, options.smoothing_mm, options.thickness, warnings)
+        if result is not None:
+            measured[bone] = result
+            moved, cells = transform_mesh(result.points, result.triangles, knee.to_lps)
+            surfaces[bone] = to_polydata(moved, cells, result.point_data)
+            for name, cartilage in result.cartilages.items():
+                rows.extend(cartilage.rows(name, voxel_mm3, options.layers))
         done += 3
+    if "tibia" in measured:
+        rows.extend(meniscus_rows(knee, measured["tibia"], warnings))
     for name in others:
         report(f"Making the surface of the {BY_NAME[name].title.lower()}", done / total)
         mesh = _surface_alone(knee, name, options, warnings)
@@ -146,13 +157,15 @@ def measure_knee(
         warnings=warnings,
         side_source=knee.side_finding.source,
         side_margin=knee.side_finding.margin,
-        labels=_labels_on_grid(knee, labels),
+        labels=on_grid_of(labels, knee, knee.labels),
+        knee=knee,
+        bones=measured,
     )
 
 
-def _labels_on_grid(knee: CanonicalKnee, like: sitk.Image) -> sitk.Image:
-    """The knee's label map back on the grid that it came from (axes permuted and flipped, nothing resampled)."""
-    image = sitk.GetImageFromArray(np.ascontiguousarray(knee.labels.transpose(2, 1, 0)))
+def on_grid_of(like: sitk.Image, knee: CanonicalKnee, array: np.ndarray) -> sitk.Image:
+    """An array in the knee's frame on the grid that it came from (axes permuted and flipped, nothing resampled)."""
+    image = sitk.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
     # The matrix holds what rounding took from the spacing.
     length = np.linalg.norm(knee.to_lps[:3, :3], axis=0)
     image.SetSpacing([float(s) for s in knee.spacing * length])
@@ -183,97 +196,8 @@ def _touching_border(knee: CanonicalKnee) -> list[str]:
     return [f"The {words(name)} touches the border of the image: it may be cut off." for name in sorted(cut)]
 
 
-def _joint_box(knee: CanonicalKnee, names: Sequence[str]) -> tuple[slice, slice, slice]:
-    """Smallest box of the structures, three voxels wider where the array allows."""
-    box = []
-    for axis in range(3):
-        start = min(knee.boxes[n][axis].start for n in names)
-        stop = max(knee.boxes[n][axis].stop for n in names)
-        box.append(slice(max(start - 3, 0), min(stop + 3, knee.labels.shape[axis])))
-    return tuple(box)
-
-
-def _measure_bone(knee: CanonicalKnee, bone: str, options: MeasureOptions, warnings: list[str]):
-    cartilages = [c for c in JOINT_BONES[bone] if c in knee.boxes]
-    box = _joint_box(knee, [bone, *cartilages])
-    start = np.array([s.start for s in box])
-    bone_mask = knee.mask(bone, box)
-    masks = {c: knee.mask(c, box) for c in cartilages}
-    fine_bone, fine_masks, spacing = refine_slices(bone_mask, masks, knee.spacing)
-    offset = start * knee.spacing
-    try:
-        points, triangles = solid_surface(fine_bone, spacing, options.points_of(bone), options.smoothing_mm)
-    except ValueError as error:
-        warnings.append(f"The {bone} has no surface: {error}")
-        return None, []
-    count = len(points)
-    thickness = np.zeros(count, dtype=np.float32)
-    region = np.zeros(count, dtype=np.int16)
-    covered = np.zeros(count, dtype=bool)
-    subchondral = np.zeros(count, dtype=bool)
-    rows = []
-    for cartilage in cartilages:
-        result = measure_thickness(points, triangles, fine_bone, fine_masks[cartilage], spacing, options.thickness)
-        if not result.covered.any():
-            warnings.append(f"The {words(cartilage)} does not lie on the {bone}: its thickness is not measured.")
-            continue
-        _warn_of_gaps(cartilage, bone, result, warnings)
-        if cartilage == "femoral_cartilage":
-            numbers, femoral_rows = _femoral_regions(knee, bone_mask, masks, start, points + offset, result, warnings)
-            rows.extend(femoral_rows)
-        else:
-            numbers = np.full(count, _REGION_OF[cartilage])
-            rows.extend(_outcomes(cartilage, "whole", result, np.ones(count, bool), masks[cartilage], knee.spacing))
-        # Where two plateaus meet, the point belongs to the one with more cartilage over it.
-        mine = result.subchondral & (~subchondral | (result.thickness > thickness))
-        thickness[mine] = result.thickness[mine]
-        covered[mine] = result.covered[mine]
-        region[mine] = numbers[mine]
-        subchondral |= result.subchondral
-    moved, cells = transform_mesh(points + offset, triangles, knee.to_lps)
-    data = {"thickness_mm": thickness, "region": region, "covered": covered, "subchondral": subchondral}
-    return to_polydata(moved, cells, data), rows
-
-
-def _warn_of_gaps(cartilage: str, bone: str, result: ThicknessMap, warnings: list[str]) -> None:
-    area = result.covered_area.sum()
-    if result.gap_area > 0.05 * area:
-        warnings.append(
-            f"Under {100 * result.gap_area / area:.0f} % of the {words(cartilage)} there is an unlabelled gap to the "
-            f"{bone}; it is bridged and not counted as thickness."
-        )
-
-
-def _outcomes(structure, region, result, inside, mask, spacing) -> list[dict]:
-    volume = float(np.count_nonzero(mask)) * float(np.prod(spacing))
-    return region_outcomes(structure, region, result, inside, volume)
-
-
-def _femoral_regions(knee, bone_mask, masks, start, points, result: ThicknessMap, warnings):
-    """Region number of each point of the femur, and the rows of the regions."""
-    mask = masks["femoral_cartilage"]
-    everywhere = np.ones(len(points), dtype=bool)
-    rows = _outcomes("femoral_cartilage", "whole", result, everywhere, mask, knee.spacing)
-    axes: FemurAxes = femur_axes(bone_mask, knee.spacing, start, points)
-    warnings.extend(axes.warnings)
-    borders: FemoralBorders | None = femoral_borders(axes.coordinates(points[result.subchondral]), axes)
-    if borders is None:
-        warnings.append("No intercondylar notch is seen in the femoral cartilage: its regions are not measured.")
-        return np.zeros(len(points), dtype=int), rows
-    numbers = borders.region(axes.coordinates(points))
-    voxels = np.argwhere(mask)
-    of_voxel = borders.region(axes.coordinates((voxels + start) * knee.spacing))
-    size = float(np.prod(knee.spacing))
-    for number in FEMORAL_REGIONS:
-        volume = float(np.count_nonzero(of_voxel == number)) * size
-        rows.extend(
-            region_outcomes("femoral_cartilage", REGIONS[number], result, numbers == number, volume)
-        )
-    return numbers, rows
-
-
 def _surface_alone(knee: CanonicalKnee, name: str, options: MeasureOptions, warnings: list[str]):
-    box = _joint_box(knee, [name])
+    box = joint_box(knee, [name])
     mask, _, spacing = refine_slices(knee.mask(name, box), {}, knee.spacing)
     make = solid_surface if BY_NAME[name].tissue == "bone" else sheet_surface
     try:

@@ -10,7 +10,7 @@ import numpy as np
 from .thickness import ThicknessMap
 
 METHOD = "rays along the normals of the smoothed bone surface through the label map; area-weighted"
-VOLUME_METHOD = "voxels of the label map"
+VOLUME_METHOD = "voxels of the label map, each with the region of the bone under it"
 
 
 def region_outcomes(structure: str, region: str, thickness: ThicknessMap, inside: np.ndarray, volume: float) -> list:
@@ -45,15 +45,15 @@ def region_outcomes(structure: str, region: str, thickness: ThicknessMap, inside
     square = float((covered * thickness.thickness**2).sum()) / t_area if t_area > 0 else np.nan
     sd_t = float(np.sqrt(max(square - mean_t**2, 0.0))) if t_area > 0 else np.nan
 
-    def row(name, value, unit, sd=None, method=METHOD):
+    def row(name, value, unit, sd=None):
         result = {"structure": structure, "region": region, "name": name, "value": float(value), "unit": unit}
         if sd is not None:
             result["sd"] = float(sd)
-        result["method"] = method
+        result["method"] = METHOD
         return result
 
     return [
-        row("VC", volume, "mm3", method=VOLUME_METHOD),
+        volume_row(structure, region, volume),
         row("tAB", t_area, "mm2"),
         row("cAB", c_area, "mm2"),
         row("dAB", max(t_area - c_area, 0.0), "mm2"),
@@ -61,6 +61,18 @@ def region_outcomes(structure: str, region: str, thickness: ThicknessMap, inside
         row("ThCtAB", mean_t, "mm", sd_t),
         row("ThCcAB", mean_c, "mm", sd_c),
     ]
+
+
+def volume_row(structure: str, region: str, volume: float, name: str = "VC") -> dict:
+    """Row of a cartilage volume, mm^3."""
+    return {
+        "structure": structure,
+        "region": region,
+        "name": name,
+        "value": float(volume),
+        "unit": "mm3",
+        "method": VOLUME_METHOD,
+    }
 
 
 def _mean_sd(values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:

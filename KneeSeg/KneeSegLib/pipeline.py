@@ -1,58 +1,46 @@
-"""The knee task: from a scan, or a finished segmentation, to surfaces, thickness, table and report.
+"""The knee task: from a scan, or a finished segmentation, to surfaces, thickness, T2, table and report.
 
 Runs in the worker process (task ``knee``). The steps are functions of their own below, in the order in which they run.
 """
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import SimpleITK as sitk
 
 from MRISegSuiteLib.errors import BadArguments
+from MRISegSuiteLib.images.canonical import same_grid
 from MRISegSuiteLib.images.checks import check_knee_volume
 from MRISegSuiteLib.images.plausibility import plausible_knee
 from MRISegSuiteLib.images.reading import Volume, read_volume
-from MRISegSuiteLib.images.segmentation_files import read_segmentation, write_segmentation
-from MRISegSuiteLib.jobs import Job, JobContext, Measurement, Result
-from MRISegSuiteLib.meshes.polydata import write_vtp
+from MRISegSuiteLib.images.segmentation_files import read_segmentation
+from MRISegSuiteLib.jobs import Job, JobContext, Result
 from MRISegSuiteLib.models import Registry
-from MRISegSuiteLib.reports.html_report import Table
 
 from .cleaning import clean_labels
-from .measure import KneeMeasurement, measure_knee
-from .report import write_knee_report
+from .layers import DEFAULT_LAYERS, MOST_LAYERS
+from .measure import KneeMeasurement, MeasureOptions, measure_knee
+from .results import Segmented, write_results
 from .structures import BY_NAME, INPUT_NAMES, STRUCTURES, UNSPLIT_TIBIAL_CARTILAGE
+from .t2.stage import T2Results, check_parameters, map_t2
+
+#: What can be left out (job parameter ``without``). Segmentation is left out by giving one.
+STAGES = ("thickness", "t2")
 
 #: Where each step ends, as a fraction of the whole job: with inference, and without.
-_WITH_MODEL = {"read": 0.04, "segment": 0.72, "measure": 0.88}
-_WITHOUT_MODEL = {"read": 0.10, "segment": 0.15, "measure": 0.70}
-
-
-@dataclass
-class Segmented:
-    """A knee's label map in our own values.
-
-    Attributes:
-        labels: uint8, values of ``structures.STRUCTURES``.
-        names: the structures in it -> value.
-        model: id, version and sha256; None when a segmentation was given.
-    """
-
-    labels: sitk.Image
-    names: dict[str, int]
-    model: dict | None
+_WITH_MODEL = {"read": 0.04, "segment": 0.66, "measure": 0.80, "t2": 0.86}
+_WITHOUT_MODEL = {"read": 0.10, "segment": 0.15, "measure": 0.55, "t2": 0.70}
 
 
 def run(job: Job, context: JobContext) -> Result:
     """Segment (unless a segmentation is given) and measure a knee.
 
-    Inputs: ``image`` and / or ``segmentation``. Parameters: ``side`` (auto, left, right), ``labels`` (name -> value of
-    a label map), ``device``. The model is the job's, or the first knee model of the registry.
+    Inputs: ``image`` and / or ``segmentation``; ``echoes``: files of the single echoes where the image is not DICOM.
+    Parameters: ``side`` (auto, left, right), ``labels`` (name -> value of a label map), ``device``, ``without`` (list
+    of ``STAGES``), ``layers`` (number of depth layers), ``t2`` (see ``t2.stage``). The model is the job's, or the
+    first knee model of the registry.
 
     Raises:
         SuiteError: of the kind that names what is wrong.
@@ -60,8 +48,11 @@ def run(job: Job, context: JobContext) -> Result:
     image_path, segmentation_path = job.inputs.get("image"), job.inputs.get("segmentation")
     if not image_path and not segmentation_path:
         raise BadArguments("The job has neither an image nor a segmentation.", "Give one of them as an input.")
+    without, layers, given = _checked(job)
     share = _WITHOUT_MODEL if segmentation_path else _WITH_MODEL
     volume = read_scan(image_path, context) if image_path else None
+    if volume is not None and job.inputs.get("echoes"):
+        volume = with_echoes(volume, job.inputs["echoes"], given)
     context.progress("Reading the scan", share["read"])
     if segmentation_path:
         segmented = read_given_segmentation(segmentation_path, job.parameters.get("labels"), context)
@@ -71,13 +62,38 @@ def run(job: Job, context: JobContext) -> Result:
         segmented.labels,
         segmented.names,
         job.parameters.get("side", "auto"),
-        progress=lambda stage, fraction: context.progress(
-            stage, share["segment"] + fraction * (share["measure"] - share["segment"])
-        ),
+        MeasureOptions(layers=layers, surfaces="thickness" not in without),
+        progress=_within(context, share["segment"], share["measure"]),
     )
     for text in measurement.warnings:
         context.warn(text)
-    return write_results(segmented, measurement, volume, job, context, share["measure"])
+    t2 = None
+    if volume is not None and "t2" not in without:
+        t2 = measure_t2(volume, measurement, given, layers, context, _within(context, share["measure"], share["t2"]))
+    return write_results(segmented, measurement, volume, job, context, share["t2"], t2, layers)
+
+
+def _checked(job: Job) -> tuple[list[str], int, dict]:
+    """Stages to leave out, number of layers and T2 parameters of a job.
+
+    Raises:
+        BadArguments
+    """
+    without, layers = job.parameters.get("without", []), job.parameters.get("layers", DEFAULT_LAYERS)
+    if not isinstance(without, list) or not set(without) <= set(STAGES):
+        raise BadArguments(f"What to leave out is {without!r}.", f"Choose among {', '.join(STAGES)}.")
+    if type(layers) is not int or not 1 <= layers <= MOST_LAYERS:
+        raise BadArguments(f"The number of layers is {layers!r}.", f"Choose 1 to {MOST_LAYERS}.")
+    if "thickness" in without and "t2" not in without:
+        without = [*without, "t2"]  # T2 is measured in regions of the bone's surface
+    given = job.parameters.get("t2") or {}
+    check_parameters(given)
+    return without, layers, given
+
+
+def _within(context: JobContext, begin: float, end: float):
+    """A progress function for a part of the job."""
+    return lambda stage, fraction: context.progress(stage, begin + fraction * (end - begin))
 
 
 def read_scan(path: str, context: JobContext) -> Volume:
@@ -88,6 +104,21 @@ def read_scan(path: str, context: JobContext) -> Volume:
         context.warn(text)
     context.log.info("Image: %s", {k: v for k, v in volume.info.items() if v is not None})
     return volume
+
+
+def with_echoes(volume: Volume, paths: list[str] | str, given: dict) -> Volume:
+    """The scan with its echoes from files of their own; what kind of scan it is comes with the T2 parameters.
+
+    Raises:
+        SuiteError: a file is unreadable, or on another grid.
+    """
+    paths = [paths] if isinstance(paths, str) else paths
+    echoes = [read_volume(path).image for path in paths]
+    for path, echo in zip(paths, echoes, strict=True):
+        if not same_grid(echo, volume.image):
+            raise BadArguments(f"The echo {path} lies on another grid than the scan.", "Give echoes of one scan.")
+    kind = given.get("kind") or ("qdess" if len(echoes) == 2 else "multi_echo_spin_echo")
+    return replace(volume, echoes=echoes, info=volume.info | {"kind": kind})
 
 
 def read_given_segmentation(path: str, labels: dict | None, context: JobContext) -> Segmented:
@@ -123,88 +154,18 @@ def segment_scan(volume: Volume, job: Job, context: JobContext, share: dict[str,
     return Segmented(*in_own_values(labels, known), card.to_record())
 
 
-def write_results(
-    segmented: Segmented,
-    measurement: KneeMeasurement,
-    volume: Volume | None,
-    job: Job,
-    context: JobContext,
-    begin: float,
-    tables: Sequence[Table] = (),
-) -> Result:
-    """Write segmentation, surfaces, table and report into the job's folder.
-
-    ``begin`` is the fraction of the job done so far; ``tables`` are further tables for the report.
-    """
-    context.progress("Writing the results", begin)
-    labels = measurement.labels
-    side = measurement.side if measurement.side in ("left", "right") else None
-    model = segmented.model
-    result = Result(
-        model=model, parameters={"side_found": measurement.side, "side_found_from": measurement.side_source}
-    )
-    algorithm = f"MRI Seg Suite {model['id']} {model['version']}" if model else "MRI Seg Suite"
-    write_segmentation(
-        labels,
-        STRUCTURES,
-        context.folder / "segmentation.seg.nrrd",
-        side,
-        algorithm,
-        "AUTOMATIC" if model else "SEMIAUTOMATIC",
-    )
-    result.files["segmentation"] = "segmentation.seg.nrrd"
-    for name, mesh in measurement.surfaces.items():
-        write_vtp(mesh, context.folder / f"surface_{name}.vtp")
-        result.files[f"surface_{name}"] = f"surface_{name}.vtp"
-    result.measurements = measurements_of(measurement)
-    write_table(result.measurements, context.folder / "table.csv")
-    result.files["table"] = "table.csv"
-    context.progress("Drawing the report", begin + 0.3 * (1 - begin))
-    present = {int(v) for v in np.unique(sitk.GetArrayViewFromImage(labels))}
-    record = result.to_record() | {
-        "warnings": context.warnings,
-        "inputs": [{"role": role, "file": str(path)} for role, path in job.input_paths()],
-        "parameters": job.parameters | result.parameters,
-    }
-    result.files |= write_knee_report(
-        context.folder,
-        record,
-        volume.image if volume else None,
-        labels,
-        {s.name: s.label for s in STRUCTURES if s.label in present},
-        measurement.surfaces,
-        measurement.side,
-        tables=tables,
-    )
-    context.progress("Finishing", 0.99)
-    return result
-
-
-def measurements_of(measurement: KneeMeasurement) -> list[Measurement]:
-    """Rows of the measurement for result.json; a standard deviation becomes a row of its own, named ``…_SD``."""
-    rows = []
-    for row in measurement.rows:
-        where = {"structure": row["structure"], "region": row["region"], "unit": row["unit"], "method": row["method"]}
-        rows.append(Measurement(name=row["name"], value=row["value"], **where))
-        if "sd" in row:
-            rows.append(Measurement(name=f"{row['name']}_SD", value=row["sd"], **where))
-    return rows
-
-
-def write_table(measurements: list[Measurement], path: Path) -> None:
-    """The table as CSV: a line a region, a column an outcome with its unit."""
-    columns = list(dict.fromkeys((m.name, m.unit) for m in measurements))
-    lines: dict[tuple[str, str], dict] = {}
-    for m in measurements:
-        lines.setdefault((m.structure, m.region), {})[(m.name, m.unit)] = m.value
-    with open(path, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["structure", "region", *(f"{name} ({unit})" for name, unit in columns)])
-        for (structure, region), values in lines.items():
-            cells = (values.get(column) for column in columns)
-            writer.writerow(
-                [structure, region, *("" if v is None or not np.isfinite(v) else f"{v:.6g}" for v in cells)]
-            )
+def measure_t2(
+    volume: Volume, measurement: KneeMeasurement, given: dict, layers: int, context: JobContext, progress=None
+) -> T2Results | None:
+    """T2 of a scan with echoes; of other scans none, said only where a person asked for it."""
+    found = map_t2(volume, measurement, given, layers, progress)
+    if isinstance(found, str):
+        if len(volume.echoes) > 1 or given:
+            context.warn(found)
+        return None
+    for text in found.warnings:
+        context.warn(text)
+    return found
 
 
 def in_own_values(labels: sitk.Image, names: dict[str, int]) -> tuple[sitk.Image, dict[str, int]]:

@@ -27,6 +27,12 @@ REGIONS: dict[int, str] = {
     22: "lateral_tibia",
     31: "patella",
 }
+#: What a person reads where that is more than the name in words; the legacy regions are composites of subregions.
+TITLES: dict[str, str] = {
+    "anterior": "anterior (TrF)",
+    "medial_weight_bearing": "medial weight-bearing (cMF)",
+    "lateral_weight_bearing": "lateral weight-bearing (cLF)",
+}
 FEMORAL_REGIONS = (11, 12, 13, 14, 15)
 
 #: Part of the way from the trochlear border to the posterior end of the condyles that bears weight.

@@ -9,25 +9,55 @@ import vtk
 
 from MRISegSuiteLib.reports.charts import bar_chart, measurement_bars
 from MRISegSuiteLib.reports.html_report import Picture, Report, Table, write_report
-from MRISegSuiteLib.reports.slice_pictures import slice_montage
-from MRISegSuiteLib.reports.surface_pictures import View, mapped_surface, plain_surface, surface_figure
+from MRISegSuiteLib.reports.slice_pictures import slice_montage, value_montage
+from MRISegSuiteLib.reports.surface_pictures import (
+    View,
+    mapped_surface,
+    numbered_surface,
+    plain_surface,
+    surface_figure,
+)
 
+from .regions import TITLES as REGION_TITLES
 from .structures import BY_NAME, STRUCTURES
+from .subregions import SUBREGIONS
 
 #: End of the color scale of thickness (mm); the same as in the scene.
 THICKEST_SHOWN_MM = 4.0
 
-#: Columns of the table, named after Eckstein et al. 2006, and what they mean.
+#: Tables of the report: heading -> columns, named after Eckstein et al. 2006, and what they mean.
 OUTCOMES = {
-    "ThCtAB": "Mean cartilage thickness over the total area of subchondral bone, bare bone counted as 0; ± its SD.",
-    "ThCcAB": "Mean cartilage thickness over the area that cartilage covers; ± its SD.",
-    "VC": "Volume of the cartilage.",
-    "tAB": "Total area of subchondral bone, covered or bare.",
-    "cAB": "Area of subchondral bone that cartilage covers.",
-    "dAB": "Denuded area: bare subchondral bone.",
-    "dABp": "Denuded part of the total area of subchondral bone.",
+    "Cartilage": {
+        "ThCtAB": "Mean cartilage thickness over the total area of subchondral bone, bare bone counted as 0; ± SD.",
+        "ThCcAB": "Mean cartilage thickness over the area that cartilage covers; ± its SD.",
+        "VC": "Volume of the cartilage.",
+        "VC_deep": "Volume of the layer next to the bone.",
+        "VC_superficial": "Volume of the layer next to the joint.",
+        "tAB": "Total area of subchondral bone, covered or bare.",
+        "cAB": "Area of subchondral bone that cartilage covers.",
+        "dAB": "Denuded area: bare subchondral bone.",
+        "dABp": "Denuded part of the total area of subchondral bone.",
+    },
+    "T2": {
+        "T2_mean": "Mean T2 of the valid voxels; ± its SD.",
+        "T2_median": "Median T2 of the valid voxels.",
+        "T2_mean_deep": "Mean T2 of the layer next to the bone.",
+        "T2_mean_superficial": "Mean T2 of the layer next to the joint.",
+        "T2_r2": "Median r² of the fit.",
+        "T2_excluded": "Voxels left out: no signal, no solution, outside of the valid range, or a poor fit.",
+    },
+    "Menisci": {
+        "extrusion": "How far the meniscus reaches beyond the plateau's margin, at the middle of the plateau.",
+        "coverage": "Part of the plateau's joint surface that lies under the meniscus.",
+    },
 }
+#: End of the color scale of T2 (ms); the same as in the scene.
+LONGEST_SHOWN_MS = 80.0
 
+_SUBREGION_KEY = (
+    "MFC, LFC: medial and lateral condyle; a anterior, ec external, cc central, ic internal, p posterior. "
+    "MTC, LTC: plateaus; a anterior, e external, p posterior, i internal, c central."
+)
 #: What the axial and the coronal picture shall show.
 _PATELLOFEMORAL = ("patella", "patellar_cartilage")
 _TIBIOFEMORAL = ("medial_tibial_cartilage", "lateral_tibial_cartilage", "tibial_cartilage")
@@ -52,6 +82,7 @@ def write_knee_report(
     tables: Sequence[Table] = (),
     pictures: Sequence[Picture] = (),
     title: str = "Knee: bones and cartilage",
+    t2: sitk.Image | None = None,
 ) -> dict[str, str]:
     """Write ``report.html`` and its pictures.
 
@@ -65,6 +96,7 @@ def write_knee_report(
         side: ``left``, ``right``, or anything else where it is not known.
         facts: label -> value, shown in the head.
         tables, pictures: more of them, e.g. a comparison with the truth; they come after the measurements.
+        t2: T2 map in ms; the surfaces then carry ``t2_ms``.
 
     Returns:
         role -> file name (``report``, ``picture_sagittal`` …).
@@ -74,9 +106,11 @@ def write_knee_report(
     """
     side = side if side in ("left", "right") else None
     facts = {"Side": f"{side} knee" if side else "not known", **(facts or {})}
-    titles = {name: structure.title for name, structure in BY_NAME.items()}
+    titles = {name: structure.title for name, structure in BY_NAME.items()} | REGION_TITLES
     colors = {name: structure.color for name, structure in BY_NAME.items()}
     shown = [*_slices(image, labels, names, colors), *_chart(result, titles, colors), *_surfaces(surfaces, side)]
+    if t2 is not None:
+        shown += _t2_pictures(image, t2, labels, names, surfaces, side)
     report = Report(title, facts, titles, OUTCOMES, [*pictures, *shown], tables)
     return write_report(folder, result, report)
 
@@ -99,7 +133,8 @@ def _slices(image, labels, names, colors) -> list[Picture]:
 
 
 def _chart(result, titles, colors) -> list[Picture]:
-    bars = measurement_bars(result.get("measurements") or [], "ThCtAB", titles, colors)
+    shown = [m for m in result.get("measurements") or [] if m.get("region") not in SUBREGIONS.values()]
+    bars = measurement_bars(shown, "ThCtAB", titles, colors)
     if not bars:
         return []
     figure = bar_chart(bars, "Mean cartilage thickness ThCtAB (mm), ± SD over the area")
@@ -107,24 +142,48 @@ def _chart(result, titles, colors) -> list[Picture]:
 
 
 def _surfaces(surfaces, side) -> list[Picture]:
-    pictures = []
-    views = []
-    for bone, directions in _THICKNESS_VIEWS.items():
-        mesh = surfaces.get(bone)
-        if mesh is None or not mesh.GetPointData().HasArray("thickness_mm"):
-            continue
-        surface = mapped_surface(mesh, "thickness_mm", THICKEST_SHOWN_MM, "subchondral")
-        for direction in _sides_known(directions, side):
-            views.append(View(f"{BY_NAME[bone].title}, {direction}", [surface], direction))
-    if views:
-        figure = surface_figure(views, side, ("Cartilage thickness (mm)", THICKEST_SHOWN_MM), columns=4)
-        pictures.append(Picture("picture_thickness", "Cartilage thickness on the bones.", figure))
+    pictures = _mapped(
+        surfaces, side, "thickness_mm", "subchondral", ("Cartilage thickness (mm)", THICKEST_SHOWN_MM),
+        "picture_thickness", "Cartilage thickness on the bones.",
+    )
+    regions = [
+        View(f"{BY_NAME[bone].title}, {direction}", [numbered_surface(surfaces[bone], "subregion")], direction)
+        for bone, direction in (("femur", "inferior"), ("femur", "anterior"), ("tibia", "superior"))
+        if bone in surfaces and surfaces[bone].GetPointData().HasArray("subregion")
+    ]
+    if regions:
+        caption = "Subregions. " + _SUBREGION_KEY
+        pictures.append(Picture("picture_subregions", caption, surface_figure(regions, side, columns=3)))
     whole = [plain_surface(mesh, BY_NAME[name].color) for name, mesh in surfaces.items()]
     if whole:
         directions = _sides_known(("anterior", "medial", "lateral", "posterior"), side)
         figure = surface_figure([View(d.capitalize(), whole, d) for d in directions], side, columns=4)
         pictures.append(Picture("picture_surfaces", "Surfaces of all structures.", figure))
     return pictures
+
+
+def _mapped(surfaces, side, scalar: str, where: str, scale: tuple[str, float], role: str, caption: str):
+    """One picture of a measure on the bones that carry it."""
+    views = []
+    for bone, directions in _THICKNESS_VIEWS.items():
+        mesh = surfaces.get(bone)
+        if mesh is None or not mesh.GetPointData().HasArray(scalar):
+            continue
+        surface = mapped_surface(mesh, scalar, scale[1], where)
+        for direction in _sides_known(directions, side):
+            views.append(View(f"{BY_NAME[bone].title}, {direction}", [surface], direction))
+    return [Picture(role, caption, surface_figure(views, side, scale, columns=4))] if views else []
+
+
+def _t2_pictures(image, t2, labels, names, surfaces, side) -> list[Picture]:
+    cartilages = {n: v for n, v in names.items() if BY_NAME[n].tissue == "cartilage"}
+    scale = ("T2 (ms)", LONGEST_SHOWN_MS)
+    figure = value_montage(image if image is not None else t2, t2, labels, cartilages, *scale)
+    return [
+        Picture("picture_t2", "T2 in the cartilage; voxels without a valid value are not colored.", figure),
+        *_mapped(surfaces, side, "t2_ms", "t2_ms", scale, "picture_t2_surfaces",
+                 "T2 on the bones, averaged through the cartilage."),
+    ]
 
 
 def _sides_known(directions: Sequence[str], side: str | None) -> list[str]:

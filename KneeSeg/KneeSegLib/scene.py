@@ -11,24 +11,32 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import SimpleITK as sitk
 import slicer
 
 from MRISegSuiteLib.errors import BadInput
+from MRISegSuiteLib.images.reading import read_image_file
 from MRISegSuiteLib.images.segmentation_files import read_segmentation
 from MRISegSuiteLib.images.terminology import terminology_entry
 from MRISegSuiteLib.jobs import Result
 from MRISegSuiteLib.meshes.polydata import get_point_data, read_vtp, set_point_data
-from MRISegSuiteLib.scene import charts, colors, hierarchy, models, provenance, segmentations, tables
+from MRISegSuiteLib.scene import charts, colors, hierarchy, models, provenance, segmentations, tables, volumes
 from MRISegSuiteLib.scene.change import SceneChange
 
+from .layers import MOST_LAYERS, layer_structures
+from .regions import TITLES as REGION_TITLES
 from .structures import BY_NAME, INPUT_NAMES, STRUCTURES, words
+from .subregions import SUBREGIONS
 
 #: Point data of the bones' surfaces (see measure.KneeMeasurement).
 THICKNESS, SUBCHONDRAL = "thickness_mm", "subchondral"
+#: Point data of T2, and what is shown of it.
+T2, SHOWN_T2 = "t2_ms", "t2_shown_ms"
 #: Point data that is shown: thickness on the joint surface, something else elsewhere (see colors.shown_values).
 SHOWN_THICKNESS = "thickness_shown_mm"
 #: End of the color scale, mm: thicker is rare (patella) and still tells.
 THICKEST_SHOWN_MM = 4.0
+LONGEST_SHOWN_MS = 80.0
 
 #: What a node is in a result, and the references that hold a result together.
 _PART, _STRUCTURE = "MRISegSuite.Part", "MRISegSuite.Structure"
@@ -42,6 +50,8 @@ class KneeNodes:
 
     Attributes:
         segmentation: vtkMRMLSegmentationNode; the one that was measured, if the run was given one.
+        layers: vtkMRMLSegmentationNode of the depth layers of the cartilages, hidden.
+        t2: vtkMRMLScalarVolumeNode, T2 in ms, 0 where there is none.
         models: bone -> vtkMRMLModelNode, colored by cartilage thickness.
         table: vtkMRMLTableNode, a row for each region.
         chart: vtkMRMLPlotChartNode, thickness by region.
@@ -52,6 +62,8 @@ class KneeNodes:
     """
 
     segmentation: object = None
+    layers: object = None
+    t2: object = None
     models: dict = field(default_factory=dict)
     table: object = None
     chart: object = None
@@ -69,6 +81,8 @@ class _Loaded:
     result: Result
     segmentation: tuple | None  # label image (LPS), {structure: value}
     truth: tuple | None  # the same for the known truth of a virtual knee
+    layers: tuple | None  # the same for the depth layers
+    t2: sitk.Image | None
     surfaces: dict  # structure -> vtkPolyData in the world, RAS, mm
 
     @property
@@ -138,6 +152,8 @@ def nodes_of(scene, segmentationNode) -> KneeNodes | None:
         return None
     return KneeNodes(
         segmentation=segmentationNode,
+        layers=parts.get(("layers", "")),
+        t2=parts.get(("t2", "")),
         models={structure: node for (part, structure), node in parts.items() if part == "model"},
         table=parts.get(("table", "")),
         chart=parts.get(("chart", "")),
@@ -164,13 +180,19 @@ def _load(job_folder) -> _Loaded:
                 mesh = models.to_world_ras(read_vtp(folder / name))
             except OSError as exception:
                 raise BadInput(str(exception), "Run the job again.") from exception
-            _add_shown_thickness(mesh)
+            _add_shown(mesh)
             surfaces[role[len("surface_"):]] = mesh
-    return _Loaded(result, labels.get("segmentation"), labels.get("truth"), surfaces)
+    layers = read_segmentation(folder / result.files["layers"]) if "layers" in result.files else None
+    t2 = read_image_file(folder / result.files["t2"]) if "t2" in result.files else None
+    return _Loaded(result, labels.get("segmentation"), labels.get("truth"), layers, t2, surfaces)
 
 
-def _add_shown_thickness(mesh) -> None:
+def _add_shown(mesh) -> None:
+    """Point data for showing: with values that the color node knows for "not measured" and "zero"."""
     data = mesh.GetPointData()
+    if data.HasArray(T2):
+        t2 = get_point_data(mesh, T2)
+        set_point_data(mesh, SHOWN_T2, colors.shown_values(t2, t2 > 0, LONGEST_SHOWN_MS))
     if data.HasArray(THICKNESS) and data.HasArray(SUBCHONDRAL):
         thickness, joint = get_point_data(mesh, THICKNESS), get_point_data(mesh, SUBCHONDRAL) > 0
         set_point_data(mesh, SHOWN_THICKNESS, colors.shown_values(thickness, joint, THICKEST_SHOWN_MM))
@@ -201,11 +223,11 @@ def _new_truth(scene, base, loaded: _Loaded, volumeNode, parent):
     hierarchy.place(scene, node, parent)
 
 
-def _looks(side: str) -> list:
+def _looks(side: str, structures=STRUCTURES) -> list:
     side = side if side in ("left", "right") else None
     return [
         segmentations.SegmentLook(s.name, s.title, s.color, terminology_entry(s.category, s.code, s.region, side))
-        for s in STRUCTURES
+        for s in structures
     ]
 
 
@@ -218,6 +240,8 @@ def _write_parts(scene, base, loaded: _Loaded, nodes: KneeNodes, volumeNode, par
         hierarchy.place(scene, nodes.table, parent)
     _write_chart(scene, base, loaded, nodes, volumeNode, parent, old, attributes)
     _write_models(scene, base, loaded, nodes, volumeNode, parent, old, attributes)
+    _write_layers(scene, base, loaded, nodes, volumeNode, parent, old, attributes)
+    _write_t2(scene, base, loaded, nodes, volumeNode, parent, old, attributes)
 
 
 def _write_chart(scene, base, loaded, nodes, volumeNode, parent, old, attributes) -> None:
@@ -279,6 +303,47 @@ def _write_models(scene, base, loaded, nodes, volumeNode, parent, old, attribute
             colors.add_legend(fresh[0].GetDisplayNode(), "Cartilage\nthickness\n(mm)")
 
 
+def _write_layers(scene, base, loaded, nodes, volumeNode, parent, old, attributes) -> None:
+    """The depth layers as a segmentation of their own, hidden; layers that a person edited are left alone."""
+    former = old.get(("layers", ""))
+    if former is not None and segmentations.mark_edited_segments(former):
+        former = None
+    if loaded.layers is None:
+        return
+    labels, names = loaded.layers
+    known = next(s for s in map(layer_structures, range(2, MOST_LAYERS + 1)) if set(names) <= {one.name for one in s})
+    node = segmentations.new_segmentation_node(
+        scene, f"{base} - Cartilage layers", labels, names, _looks(loaded.side, known), volumeNode,
+        algorithm="MRI Seg Suite")
+    node.GetDisplayNode().SetVisibility(False)
+    nodes.layers = _placed(scene, node, former, "layers", nodes, volumeNode, parent, attributes)
+
+
+def _write_t2(scene, base, loaded, nodes, volumeNode, parent, old, attributes) -> None:
+    nodes.t2 = old.get(("t2", ""))
+    if loaded.t2 is None:
+        return
+    node = volumes.new_volume_node(scene, f"{base} - T2 map", loaded.t2)
+    if volumeNode is not None:
+        node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    volumes.show_measure(node, colors.measure_color_node(scene, "T2 (ms)"), LONGEST_SHOWN_MS)
+    nodes.t2 = _placed(scene, node, nodes.t2, "t2", nodes, volumeNode, parent, attributes)
+
+
+def _placed(scene, fresh, former, part, nodes: KneeNodes, volumeNode, parent, attributes):
+    """The new node in its place in the hierarchy, or its content in the node that was there before."""
+    if former is None:
+        _connect(fresh, part, "", nodes, volumeNode, attributes)
+        hierarchy.place(scene, fresh, parent)
+        return fresh
+    former.CopyContent(fresh)
+    hierarchy.forget(scene, fresh)
+    scene.RemoveNode(fresh.GetDisplayNode())
+    scene.RemoveNode(fresh)
+    _connect(former, part, "", nodes, volumeNode, attributes)
+    return former
+
+
 def _connect(node, part, structure, nodes: KneeNodes, volumeNode, attributes) -> None:
     provenance.mark(node, attributes)
     node.SetAttribute(_PART, part)
@@ -323,20 +388,28 @@ def _base_name(anchor, job_folder) -> str:
 
 
 def _title(name: str) -> str:
+    """What a person reads for a structure or region; subregions have names of their own (ccMFC)."""
     if name in BY_NAME:
         return BY_NAME[name].title
-    return words(name).capitalize()
+    if name in SUBREGIONS.values():
+        return name
+    title = REGION_TITLES.get(name, words(name))
+    return title[0].upper() + title[1:]
 
 
 def _chart_rows(measurements) -> dict[str, float]:
-    """Bar label -> mean thickness; a cartilage with regions is shown by its regions."""
-    means = [m for m in measurements if m.name == _CHART_VALUE and math.isfinite(m.value)]
+    """Bar label -> mean thickness; the femur is shown by its regions. Subregions are in the table only."""
+    means = [
+        m
+        for m in measurements
+        if m.name == _CHART_VALUE and math.isfinite(m.value) and m.region not in SUBREGIONS.values()
+    ]
     with_regions = {m.structure for m in means if m.region != "whole"}
     rows = {}
     for m in means:
         if m.region != "whole":
             bone = _title(m.structure).removesuffix(" cartilage")
-            rows[f"{bone}: {m.region.replace('_', ' ')}"] = m.value
+            rows[f"{bone}: {REGION_TITLES.get(m.region, words(m.region))}"] = m.value
         elif m.structure not in with_regions:
             rows[_title(m.structure).removesuffix(" cartilage")] = m.value
     return rows

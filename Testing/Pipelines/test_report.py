@@ -341,7 +341,7 @@ def test_what_the_page_says(knee):
     assert "b" not in page.tags  # the warning was escaped
     assert "nan" not in page.text.lower().replace("nanometer", "")
     head = page.text.split("How this was made")[0]
-    assert head.index("Please note") < head.index("Measurements")
+    assert head.index("Please note") < head.index("ThCtABmm")
     assert "Doe_Jane" not in head
 
 

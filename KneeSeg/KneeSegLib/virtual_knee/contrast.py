@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..t2.steady_state import dess_signals
 from .tissues import Tissue
 
 #: tissue -> (proton density, T1 ms, T2 ms, fat fraction). Sources: the ranges of published 3 T knee relaxometry.
@@ -53,22 +54,6 @@ class Protocol:
     fat_remaining: float = 1.0
     combine: str = "rss"
     brightness: dict[int, float] = field(default_factory=dict)
-
-
-def dess_signals(pd, t1, t2, tr, te, flip_deg):
-    """The two echoes of double-echo steady state, without diffusion (arrays or numbers; ms, degrees).
-
-    ``r = sqrt((1-E2^2)/((1-E1 c)^2 - E2^2 (E1-c)^2))``, ``S1 = tan(a/2) [1-(E1-c) r] e^(-TE/T2)``,
-    ``S2 = tan(a/2) [1-(1-E1 c) r] e^(+TE/T2)``, TE measured from and to the pulse respectively.
-    """
-    angle = np.deg2rad(flip_deg)
-    cos, half = np.cos(angle), np.tan(angle / 2)
-    e1, e2 = np.exp(-tr / t1), np.exp(-tr / t2)
-    r = np.sqrt((1 - e2**2) / ((1 - e1 * cos) ** 2 - e2**2 * (e1 - cos) ** 2))
-    first = pd * half * (1 - (e1 - cos) * r) * np.exp(-te / t2)
-    # The second echo refocuses at TR; what is read lies TE before the next pulse.
-    second = pd * half * (1 - (1 - e1 * cos) * r) * np.exp(te / t2)
-    return first, np.maximum(second, 0)
 
 
 def spin_echo_signal(pd, t1, t2, tr, te):

@@ -42,6 +42,14 @@ def parser() -> argparse.ArgumentParser:
     knee.add_argument("--model", metavar="ID", help="model to use (see: mriseg models list)")
     knee.add_argument("--side", choices=("auto", "left", "right"), default="auto",
                       help="side of the knee (default: from its anatomy)")
+    knee.add_argument("--without", metavar="STAGE,...", type=lambda text: text.split(","), default=[],
+                      help="leave out stages: thickness, t2")
+    knee.add_argument("--layers", metavar="N", type=int, help="depth layers of cartilage (default: 2)")
+    knee.add_argument("--t2", metavar="NAME=VALUE,...", type=settings, default={},
+                      help="how T2 is mapped, and what the file does not say: method=exact|published|nonlinear|"
+                           "log_linear|phase_graph, tr_ms, te_ms=A+B, flip_deg, spoiler_area, spoiler_us, "
+                           "shortest_ms, longest_ms, least_r_squared, skip_first_echo=yes, without_fat=yes, "
+                           "without_fluid=yes, without_diffusion=yes")
     _add_device(knee)
 
     models = command("models", "List, show, check, add or remove models.")
@@ -98,6 +106,31 @@ def labels(text: str) -> dict[str, int | list[int]]:
         found[name] = values[0] if len(values) == 1 else values
         used |= set(values)
     return found
+
+
+def settings(text: str) -> dict:
+    """``method=exact,te_ms=7.5+42.5,skip_first_echo=yes`` as a dictionary of texts, numbers, lists and truths.
+
+    Raises:
+        argparse.ArgumentTypeError: not of that form, or a name twice.
+    """
+    found: dict = {}
+    for part in text.split(","):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and value) or name in found:
+            raise argparse.ArgumentTypeError(f"{part!r} is not NAME=VALUE, or repeats a name")
+        found[name] = _setting(name, value)
+    return found
+
+
+def _setting(name: str, value: str):
+    if value in ("yes", "no"):
+        return value == "yes"
+    try:
+        numbers = [float(piece) for piece in value.split("+")]
+    except ValueError:
+        return value
+    return numbers if name == "te_ms" else numbers[0]
 
 
 def check_together(arguments) -> None:

@@ -30,6 +30,9 @@ def demo(arguments, worker: WorkerPython) -> int:
 def knee(arguments, worker: WorkerPython) -> int:
     """``mriseg knee``"""
     inputs, parameters, model = {}, {"side": arguments.side, "device": arguments.device}, None
+    for name in ("without", "layers", "t2"):
+        if getattr(arguments, name):
+            parameters[name] = getattr(arguments, name)
     if arguments.input is not None:
         inputs["image"] = _existing(arguments.input)
     if arguments.segmentation is not None:

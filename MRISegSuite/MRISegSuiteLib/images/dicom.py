@@ -59,6 +59,8 @@ _HEADER_TAGS = [
     "SeriesDescription",
     (0x0019, 0x0010),
     (0x0019, 0x109C),
+    (0x0019, 0x10B6),
+    (0x0019, 0x10B7),
 ]
 
 
@@ -342,6 +344,8 @@ def _volume_of(scan: _Scan, folder: Path, notes: list[str]) -> Volume:
         "tr_ms": _number(header, "RepetitionTime"),
         "te_ms": [te for te in scan.echo_times if te > 0],
         "flip_deg": _number(header, "FlipAngle"),
+        "spoiler_area": _ge_number(header, 0x10B6) if kind == "qdess" else None,
+        "spoiler_us": _ge_number(header, 0x10B7) if kind == "qdess" else None,
         "field_strength_t": _number(header, "MagneticFieldStrength"),
         "laterality": _laterality(header),
         "image_is": image_is,
@@ -466,14 +470,29 @@ def _kind(scan: _Scan) -> str:
 
 def _sequence(header: pydicom.Dataset) -> str | None:
     """Name of the pulse sequence (GE keeps it in a private tag), else the kind of sequence."""
-    if str(header.get((0x0019, 0x0010), pydicom.DataElement(0x00190010, "LO", "")).value).startswith("GEMS_ACQU"):
-        element = header.get((0x0019, 0x109C))
-        if element is not None and str(element.value).strip():
-            return str(element.value).strip()
+    private = _ge_element(header, 0x109C)
+    if private is not None and str(private.value).strip():
+        return str(private.value).strip()
     for name in ("SequenceName", "PulseSequenceName"):
         if str(header.get(name, "")).strip():
             return str(header.get(name)).strip()
     return "/".join(_texts(header, "ScanningSequence")) or None
+
+
+def _ge_element(header: pydicom.Dataset, element: int) -> pydicom.DataElement | None:
+    """An element of GE's private acquisition group; None in files of others, whose numbers mean something else."""
+    creator = header.get((0x0019, 0x0010))
+    if creator is None or not str(creator.value).startswith("GEMS_ACQU"):
+        return None
+    return header.get((0x0019, element))
+
+
+def _ge_number(header: pydicom.Dataset, element: int) -> float | None:
+    found = _ge_element(header, element)
+    try:
+        return float(found.value) if found is not None else None
+    except (TypeError, ValueError):
+        return None
 
 
 def _laterality(header: pydicom.Dataset) -> str | None:

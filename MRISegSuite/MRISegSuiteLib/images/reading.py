@@ -33,6 +33,7 @@ class Volume:
             where there is only one.
         info: ``format`` ("NIfTI", "DICOM" …), ``modality``, ``kind`` ("single", "qdess", "multi_echo_spin_echo",
             "multi_echo"), ``sequence``, ``manufacturer``, ``tr_ms``, ``te_ms`` (one per echo), ``flip_deg``,
+            ``spoiler_area`` (gauss/cm us) and ``spoiler_us`` of the gradient between the echoes of GE's qDESS,
             ``field_strength_t``, ``laterality`` ("left", "right") as far as recorded (None where not), ``spacing_mm``,
             ``size``, ``image_is`` (how ``image`` came about). No name, no number, no date of a person.
         warnings: what a person should know about the file, as sentences.
@@ -169,6 +170,8 @@ def _read_file(path: Path) -> Volume:
         "tr_ms": None,
         "te_ms": [],
         "flip_deg": None,
+        "spoiler_area": None,
+        "spoiler_us": None,
         "field_strength_t": None,
         "laterality": None,
         "image_is": "the image as read",

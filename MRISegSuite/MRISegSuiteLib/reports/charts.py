@@ -59,7 +59,7 @@ def measurement_bars(
 
     Args:
         measurements: records with ``name``, ``structure``, ``region``, ``value``; see :func:`sd_of` for the SD.
-        titles: what a person reads for a structure.
+        titles: what a person reads for a structure, or for a region.
         colors: structure -> RGB 0..1.
     """
     bars = []
@@ -77,7 +77,7 @@ def region_title(record: Mapping, titles: Mapping[str, str]) -> str:
     """``Femoral cartilage, medial weight bearing``; the structure alone for its whole."""
     structure = titles.get(record["structure"], str(record["structure"]).replace("_", " "))
     region = str(record.get("region") or "whole")
-    return structure if region == "whole" else f"{structure}, {region.replace('_', ' ')}"
+    return structure if region == "whole" else f"{structure}, {titles.get(region, region.replace('_', ' '))}"
 
 
 def sd_of(record: Mapping, measurements: Sequence[Mapping]) -> float | None:

@@ -62,15 +62,16 @@ class Report:
     Attributes:
         title: heading, e.g. ``Knee cartilage``.
         facts: what a person wants to see first (label -> value), e.g. side of the knee, scan.
-        titles: structure -> what a person reads.
-        outcomes: outcome name -> explanation; the columns of the table of measurements, in this order.
+        titles: structure or region -> what a person reads.
+        outcomes: heading of a table -> its columns (outcome name -> explanation), in this order; without any, one
+            table shows every outcome.
         pictures, tables: in the order of the page; the tables come after the table of measurements.
     """
 
     title: str
     facts: Mapping[str, str] = field(default_factory=dict)
     titles: Mapping[str, str] = field(default_factory=dict)
-    outcomes: Mapping[str, str] = field(default_factory=dict)
+    outcomes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     pictures: Sequence[Picture] = ()
     tables: Sequence[Table] = ()
 
@@ -107,7 +108,7 @@ def _page(result: Mapping, report: Report, pictures: Sequence[str]) -> str:
         f"<p class='device'>{escape(NOT_A_DEVICE)}</p>",
         _warnings(result.get("warnings") or []),
         _facts(result, report),
-        _measurements(measurements, report),
+        *_measurements(measurements, report),
         *[_table(table) for table in report.tables],
         *pictures,
         _details(result),
@@ -150,12 +151,22 @@ def _facts(result: Mapping, report: Report) -> str:
     return f"<dl>{rows}</dl>"
 
 
-def _measurements(measurements: Sequence[Mapping], report: Report) -> str:
-    """One row for each structure and region, one column for each outcome; SD behind the mean."""
+def _measurements(measurements: Sequence[Mapping], report: Report) -> list[str]:
+    """The tables of measurements that have any."""
     found = {record["name"] for record in measurements}
-    names = [name for name in report.outcomes if name in found] if report.outcomes else sorted(found)
-    if not names:
-        return ""
+    groups = report.outcomes or {"Measurements": dict.fromkeys(sorted(found), "")}
+    tables = []
+    for heading, outcomes in groups.items():
+        names = [name for name in outcomes if name in found]
+        if names:
+            tables.append(_measurement_table(heading, names, outcomes, measurements, report))
+    return tables
+
+
+def _measurement_table(
+    heading: str, names: Sequence[str], outcomes: Mapping[str, str], measurements: Sequence[Mapping], report: Report
+) -> str:
+    """One row for each structure and region, one column for each outcome; SD behind the mean."""
     units = {record["name"]: _UNITS.get(record["unit"], record["unit"]) for record in measurements}
     rows: dict[tuple, dict] = {}
     for record in measurements:
@@ -176,16 +187,16 @@ def _measurements(measurements: Sequence[Mapping], report: Report) -> str:
             line += f"<td>{text}</td>"
         cells.append(f"<tr{' class=whole' if whole else ''}>{line}</tr>")
     head = "".join(
-        f"<th title='{escape(report.outcomes.get(name, ''))}'>{escape(name)}"
+        f"<th title='{escape(outcomes.get(name, ''))}'>{escape(name)}"
         + (f"<br><small>{escape(units[name])}</small>" if units[name] else "")
         + "</th>"
         for name in names
     )
     legend = "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(report.outcomes[name])}</dd>" for name in names if name in report.outcomes
+        f"<dt>{escape(name)}</dt><dd>{escape(outcomes[name])}</dd>" for name in names if outcomes.get(name)
     )
     return (
-        "<section><h2>Measurements</h2><div class='scroll'><table><thead><tr><th>Region</th>"
+        f"<section><h2>{escape(heading)}</h2><div class='scroll'><table><thead><tr><th>Region</th>"
         + head
         + "</tr></thead><tbody>"
         + "".join(cells)

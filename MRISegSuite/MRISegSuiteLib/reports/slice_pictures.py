@@ -94,6 +94,55 @@ def slice_montage(
     return figure
 
 
+def value_montage(
+    image: sitk.Image,
+    values: sitk.Image,
+    labels: sitk.Image,
+    names: Mapping[str, int],
+    title: str,
+    highest: float,
+    plane: str = "sagittal",
+    count: int = 8,
+    width_inches: float = 10.0,
+) -> Figure:
+    """``count`` slices with a measure in color inside the named structures, and its scale from 0 to ``highest``.
+
+    Args:
+        image: the scan. values: the measure on its grid; 0 where there is none, which is not colored.
+        labels, names: the structures in which the measure is shown.
+    """
+    view = PLANES[plane]
+    gray, found, spacing = _arrays(image, labels, view.axes)
+    measure = sitk.GetArrayFromImage(to_canonical(values, view.axes))
+    chosen = _best_slices(found, names, count)
+    rows, columns = _window(found, names, spacing)
+    low, high = np.percentile(gray[chosen], (0.5, 99.7))
+    across = min(len(chosen), 4)
+    down = -(-len(chosen) // across)
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    cell = width_inches / across
+    tall = cell * height * spacing[1] / (width * spacing[2]) * down
+    scale = 0.55  # inches for the scale
+    figure = Figure(figsize=(width_inches, tall + scale), facecolor="black")
+    FigureCanvasAgg(figure)
+    extent = (0, width * spacing[2], height * spacing[1], 0)
+    for number, k in enumerate(chosen):
+        part = tall / (tall + scale)
+        axes = figure.add_axes(
+            (number % across / across, 1 - (number // across + 1) * part / down, 1 / across, part / down)
+        )
+        axes.imshow(gray[k, rows, columns], cmap="gray", vmin=low, vmax=high, extent=extent, interpolation="bilinear")
+        shown = np.isin(found[k, rows, columns], list(names.values())) & (measure[k, rows, columns] > 0)
+        color = np.ma.masked_where(~shown, measure[k, rows, columns])
+        drawn = axes.imshow(color, cmap="viridis", vmin=0, vmax=highest, extent=extent, interpolation="nearest")
+        axes.axis("off")
+        _letter(axes, view.letters)
+    bar = figure.add_axes((0.25, 0.6 * scale / (tall + scale), 0.5, 0.25 * scale / (tall + scale)))
+    figure.colorbar(drawn, cax=bar, orientation="horizontal").ax.tick_params(colors="white", labelsize=7)
+    bar.set_title(title, color="white", fontsize=8, pad=2)
+    return figure
+
+
 def _arrays(image, labels, axes):
     """Gray values (or None), label values [slice, row, column] and spacing (slice, row, column) in mm."""
     if image is not None and not same_grid(image, labels):

@@ -77,6 +77,15 @@ def mapped_surface(mesh: vtk.vtkPolyData, scalar: str, highest: float, where: st
     return Surface(points, triangles, colors)
 
 
+def numbered_surface(mesh: vtk.vtkPolyData, numbers: str) -> Surface:
+    """A mesh colored by the point data ``numbers`` (1, 2 …), neighbors in different colors; 0 has the bone's color."""
+    points, triangles = to_arrays(mesh)
+    values = get_point_data(mesh, numbers).astype(int)
+    colors = np.asarray(colormaps["tab20"].colors)[(values - 1) % 20]
+    colors[values == 0] = OUTSIDE_COLOR
+    return Surface(points, triangles, colors)
+
+
 def direction_of(seen_from: str, side: str | None) -> tuple[np.ndarray, np.ndarray]:
     """Unit vector towards the viewer and the vector that is up in the picture (LPS).
 

@@ -25,3 +25,15 @@ def new_volume_node(scene, name: str, image: sitk.Image):
     scene.AddNode(node)
     node.CreateDefaultDisplayNodes()
     return node
+
+
+def show_measure(volumeNode, colorNode, highest: float) -> None:
+    """Show a volume of a measure in colors over 0..``highest``, with its voxels of value 0 transparent."""
+    display = volumeNode.GetDisplayNode()
+    display.SetAndObserveColorNodeID(colorNode.GetID())
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevelMinMax(0.0, highest)
+    display.SetInterpolate(False)
+    # Values are above 0 by a long way where there is one.
+    display.SetThreshold(1e-3 * highest, 1e9)
+    display.SetApplyThreshold(True)

@@ -17,6 +17,7 @@ METHOD = "meniscus voxels seen along the plateaus' normal"
 PLATEAU_OF = {"medial_meniscus": "medial_tibial_cartilage", "lateral_meniscus": "lateral_tibial_cartilage"}
 #: Extrusion is the mean over this much of the plateau front to back, around its center, mm.
 _BAND_MM = 8.0
+_WINDOW_MM = 3.0
 #: A meniscus lies at most this far above its plateau, mm.
 _HEIGHT_MM = 15.0
 
@@ -59,8 +60,9 @@ def meniscus_rows(knee: CanonicalKnee, tibia: MeasuredBone, warnings: list[str])
 
 def _extrusion(meniscus: np.ndarray, plateau: np.ndarray) -> float:
     distances = []
-    for begin in np.arange(-_BAND_MM / 2, _BAND_MM / 2, 1.0):
-        outer = [p[(p[:, 1] >= begin) & (p[:, 1] < begin + 1.0), 0] for p in (meniscus, plateau)]
+    for place in np.arange(-_BAND_MM / 2, _BAND_MM / 2 + 0.5):
+        # Wide enough that a row of points of the surface's border is always within.
+        outer = [p[np.abs(p[:, 1] - place) < _WINDOW_MM / 2, 0] for p in (meniscus, plateau)]
         if all(len(o) for o in outer):
             distances.append(outer[0].max() - outer[1].max())
     return float(np.mean(distances)) if distances else float("nan")

@@ -77,6 +77,16 @@ class ComputeDevice(Enum):
         return {"auto": _("Automatic"), "cpu": _("CPU"), "cuda": _("GPU (CUDA)")}[self.value]
 
 
+class T2Method(Enum):
+    """How T2 of qDESS is found."""
+
+    exact = "exact"
+    published = "published"
+
+    def label(self) -> str:
+        return {"exact": _("Exact steady state"), "published": _("Published formula")}[self.value]
+
+
 @parameterNodeWrapper
 class KneeSegParameterNode:
     """What the panel remembers, saved with the scene.
@@ -86,6 +96,11 @@ class KneeSegParameterNode:
     modelId: id of the model; empty: the embedded one.
     side: side of the knee.
     device: where the network runs.
+    secondEcho: second echo of qDESS whose first is ``inputVolume`` (may be empty: no T2).
+    t2Method: how T2 is found.
+    repetitionTime, echoTime (ms), flipAngle (degrees), spoilerArea (gauss/cm us), spoilerDuration (us): of that scan;
+        0 takes what the DICOM files say.
+    layers: number of depth layers.
     resultSegmentation: the segmentation of the last run, what "measure again" measures.
     """
 
@@ -94,6 +109,14 @@ class KneeSegParameterNode:
     modelId: str = ""
     side: KneeSide = KneeSide.auto
     device: ComputeDevice = ComputeDevice.auto
+    secondEcho: vtkMRMLScalarVolumeNode
+    t2Method: T2Method = T2Method.exact
+    repetitionTime: float = 0.0
+    echoTime: float = 0.0
+    flipAngle: float = 0.0
+    spoilerArea: float = 0.0
+    spoilerDuration: float = 0.0
+    layers: int = 2
     resultSegmentation: vtkMRMLSegmentationNode
 
 
@@ -132,7 +155,7 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         rows = self.ui.resultTable.verticalHeader()
         rows.setVisible(False)
         rows.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-        selectors = ("inputVolumeSelector", "inputSegmentationSelector", "resultSelector")
+        selectors = ("inputVolumeSelector", "inputSegmentationSelector", "secondEchoSelector", "resultSelector")
         give_buddies(self.ui, selectors)
         for name in selectors:  # a long name of a node must not make the panel wide
             getattr(self.ui, name).sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
@@ -146,6 +169,7 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.editButton.connect("clicked(bool)", self._onEdit)
         self.ui.showPlotButton.connect("clicked(bool)", self._onShowPlot)
         self.ui.legendCheckBox.connect("clicked(bool)", self._onLegend)
+        self.ui.coloringSelector.connect("activated(int)", self._onColoring)
         self.ui.copyPythonButton.connect("clicked(bool)", self._onCopyPython)
         self.ui.copyCommandButton.connect("clicked(bool)", self._onCopyCommand)
         self._initializeParameterNode()
@@ -224,6 +248,8 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return _("Choose a knee MRI to segment, or a segmentation to measure.")
         if volume is not None and volume.GetImageData() is None:
             return _("The volume \"{name}\" holds no image. Choose another one.").format(name=volume.GetName())
+        if parameters.secondEcho is not None and parameters.secondEcho == volume:
+            return _("The second echo is the volume itself. Choose the other echo, or none.")
         if segmentation is not None:
             if segmentation.GetSegmentation().GetNumberOfSegments() == 0:
                 return _("The segmentation \"{name}\" is empty. Choose another one.").format(
@@ -247,7 +273,12 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _intention(self):
         parameters = self._parameterNode
         if parameters.inputSegmentation is not None:
+            if parameters.secondEcho is not None and parameters.inputVolume is not None:
+                return _("Measures \"{name}\" and maps T2.").format(name=parameters.inputSegmentation.GetName())
             return _("Measures \"{name}\".").format(name=parameters.inputSegmentation.GetName())
+        if parameters.secondEcho is not None:
+            return _("Segments \"{name}\" with its second echo, measures it and maps T2.").format(
+                name=parameters.inputVolume.GetName())
         return _("Segments \"{name}\" and measures it.").format(name=parameters.inputVolume.GetName())
 
     def _showResult(self):
@@ -263,6 +294,23 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.resultTable.setVisible(table is not None)
         self.ui.summaryLabel.setText(self._summary(nodes))
         self.ui.legendCheckBox.setChecked(self._legendIsShown())
+        self._showColorings(nodes)
+
+    def _showColorings(self, nodes):
+        """Offer what the bones of the result can be colored by."""
+        titles = {"thickness": _("Cartilage thickness"), "t2": _("T2"), "change": _("Change since baseline")}
+        offered = knee_scene.colorings_of(nodes) if nodes is not None else []
+        selector = self.ui.coloringSelector
+        if [selector.itemData(n) for n in range(selector.count)] != offered:
+            selector.clear()
+            for name in offered:
+                selector.addItem(titles[name], name)
+        if offered:
+            selector.setCurrentIndex(max(0, selector.findData(knee_scene.coloring_of(nodes))))
+        selector.setEnabled(len(offered) > 1)
+
+    def _onColoring(self, index):
+        knee_scene.color_bones_by(slicer.mrmlScene, self._result, self.ui.coloringSelector.itemData(index))
 
     def _summary(self, nodes):
         if nodes is None or nodes.table is None:
@@ -321,21 +369,42 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         modelId = "" if measuring or card is None else card.id
         volume, segmentation = parameters.inputVolume, parameters.inputSegmentation
         side, device = parameters.side.value, parameters.device.value
-        self._start(volume, segmentation, modelId, side, device, again=False, begin=lambda: self.logic.process(
-            volume, modelId=modelId, side=side, device=device, segmentationNode=segmentation,
-            waitForCompletion=False))
+        more = self._t2Arguments()
+        self._start(volume, segmentation, modelId, side, device, again=False, more=more,
+                    begin=lambda: self.logic.process(
+                        volume, modelId=modelId, side=side, device=device, segmentationNode=segmentation,
+                        waitForCompletion=False, **more))
+
+    def _t2Arguments(self):
+        """What the section "T2 and layers" says, as arguments of the logic; defaults are left out."""
+        parameters = self._parameterNode
+        more = {"layers": parameters.layers} if parameters.layers != parameters.default("layers") else {}
+        if parameters.secondEcho is not None and parameters.inputVolume is not None:
+            more["echoNodes"] = [parameters.inputVolume, parameters.secondEcho]
+            given = {"tr_ms": parameters.repetitionTime, "te_ms": parameters.echoTime,
+                     "flip_deg": parameters.flipAngle, "spoiler_area": parameters.spoilerArea,
+                     "spoiler_us": parameters.spoilerDuration}
+            more["t2"] = {name: value for name, value in given.items() if value}
+            if "te_ms" in more["t2"]:
+                more["t2"]["te_ms"] = [more["t2"]["te_ms"]]
+            if parameters.t2Method is not T2Method.exact:
+                more["t2"]["method"] = parameters.t2Method.value
+        return more
 
     def _onMeasureAgain(self, checked=False):
         segmentation, side = self._result.segmentation, self._parameterNode.side.value
         self._start(knee_scene.volume_of(segmentation), segmentation, "", side, "auto", again=True,
                     begin=lambda: self.logic.measureAgain(segmentation, side=side, waitForCompletion=False))
 
-    def _start(self, volume, segmentation, modelId, side, device, again, begin):
+    def _start(self, volume, segmentation, modelId, side, device, again, begin, more=None):
         self._pending = Done(
             volume=volume.GetName() if volume is not None else None,
             segmentation=segmentation.GetName() if segmentation is not None else None,
             volumeFile=file_of_node(volume), segmentationFile=file_of_node(segmentation),
-            modelId=modelId, side=side, device=device, again=again)
+            modelId=modelId, side=side, device=device, again=again, layers=(more or {}).get("layers"),
+            echoes=[node.GetName() for node in (more or {}).get("echoNodes", [])],
+            echoFiles=[file_of_node(node) for node in (more or {}).get("echoNodes", [])],
+            t2=(more or {}).get("t2", {}))
         # Edits from here on are not in the numbers that this run will give.
         self._edited = False
         self._run.start(LogicRunner(self.logic, begin))

@@ -94,7 +94,7 @@ def make_virtual_knee(
     progress(0.35)
     knee = build_tissues(labels, spacing, rng)
     progress(0.85)
-    protocol = Protocol("dess", repetition_ms=18, echo_ms=5.5, flip_deg=25, fat_remaining=0.08)
+    protocol = Protocol("dess", repetition_ms=18, echo_ms=5.5, flip_deg=25, fat_remaining=0.02)
     scanner = Scanner(pixel_mm=spacing_mm[1], slice_step=2, slice_width=2, noise=0.02, shading=0.15, texture=0.06)
     image, truth = acquire(knee, protocol, scanner, rng, spread=0.5)
     progress(1.0)

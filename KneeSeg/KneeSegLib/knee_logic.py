@@ -19,6 +19,7 @@ from MRISegSuiteLib.environment import WorkerEnvironment
 from MRISegSuiteLib.errors import BadArguments, BadInput
 from MRISegSuiteLib.jobs import Job, JobProcess, JobState
 from MRISegSuiteLib.models.registry import Registry
+from MRISegSuiteLib.scene.dicom_origin import protocol_of_echoes
 from MRISegSuiteLib.scene.exporting import write_segmentation_for_job, write_volume_for_job
 from MRISegSuiteLib.scene.node_names import error_with_node_names, with_node_names
 
@@ -31,10 +32,20 @@ _INPUTS = "input"
 
 
 @dataclass
+class _T2Inputs:
+    """What T2 and layers are measured from."""
+
+    layers: int | None
+    echoNodes: list
+    t2: dict
+
+
+@dataclass
 class _Run:
     """A job under way: its process and the nodes it was made from.
 
     ``nodeNames``: exported file -> name of its node, for what the job says about the file.
+    ``more``: what T2 and layers are measured from, to be remembered for the next time.
     """
 
     process: JobProcess
@@ -44,6 +55,7 @@ class _Run:
     update: bool
     warnings: list
     nodeNames: dict
+    more: _T2Inputs
 
 
 class KneeLogic:
@@ -65,7 +77,7 @@ class KneeLogic:
 
     def process(self, volumeNode=None, modelId: str = "", side: str = "auto", device: str = "auto",
                 segmentationNode=None, waitForCompletion: bool = True, jobFolder=None, progress=None,
-                environment=None):
+                environment=None, layers: int | None = None, echoNodes=(), t2: dict | None = None):
         """Segment ``volumeNode`` and measure it, or measure ``segmentationNode`` where one is given.
 
         Args:
@@ -79,6 +91,11 @@ class KneeLogic:
             jobFolder: folder that keeps the files of the run; a temporary one by default.
             progress: called with each JobState while waiting.
             environment: environment variables for the worker process; by default those of the worker environment.
+            layers: number of depth layers of cartilage, 1 to 5; 2 by default.
+            echoNodes: volumes of the single echoes, in the order of their times: T2 is mapped, and all echoes together
+                are segmented. Two are taken for qDESS, more for a train of spin echoes.
+            t2: how T2 is mapped, and what DICOM does not say (see KneeSegLib.t2.stage): ``method``, ``tr_ms``,
+                ``te_ms`` (list), ``flip_deg``, ``spoiler_area``, ``spoiler_us`` …
 
         Returns:
             :class:`KneeSegLib.scene.KneeNodes`, or None.
@@ -86,7 +103,8 @@ class KneeLogic:
         Raises:
             SuiteError: of the kind that names what is wrong (see MRISegSuiteLib.errors); the scene is unchanged.
         """
-        self._start(volumeNode, segmentationNode, modelId, side, device, jobFolder, environment, update=False)
+        more = _T2Inputs(layers, list(echoNodes), dict(t2 or {}))
+        self._start(volumeNode, segmentationNode, modelId, side, device, jobFolder, environment, False, more)
         return self._wait(progress) if waitForCompletion else None
 
     def measureAgain(self, segmentationNode, side: str = "auto", waitForCompletion: bool = True, jobFolder=None,
@@ -96,14 +114,15 @@ class KneeLogic:
         The segmentation is not changed, but for the DICOM tag "algorithm type" of edited segments. The table, surfaces
         and chart that belong to it are updated in place, so that no number stays beside a segmentation that it does
         not describe; colors and visibility that the user chose stay. One that a person edited (or removed) since is
-        left alone, and a new one made beside it.
+        left alone, and a new one made beside it. T2 and layers are measured again as they were.
 
         Arguments, returns and raises: see :meth:`process`.
         """
         if segmentationNode is None:
             raise BadArguments("There is no segmentation to measure.", "Choose a segmentation.")
         volumeNode = knee_scene.volume_of(segmentationNode)
-        self._start(volumeNode, segmentationNode, "", side, "auto", jobFolder, environment, update=True)
+        more = _T2Inputs(*knee_scene.t2_inputs_of(segmentationNode))
+        self._start(volumeNode, segmentationNode, "", side, "auto", jobFolder, environment, True, more)
         return self._wait(progress) if waitForCompletion else None
 
     def loadJob(self, jobFolder, volumeNode=None):
@@ -152,19 +171,20 @@ class KneeLogic:
             raise error_with_node_names(state.error, run.nodeNames)
         load = knee_scene.update_results if run.update else knee_scene.add_results
         nodes = load(slicer.mrmlScene, run.folder, run.volumeNode, run.segmentationNode)
+        knee_scene.remember_t2_inputs(nodes.segmentation, run.more.layers, run.more.echoNodes, run.more.t2)
         nodes.warnings = run.warnings + [with_node_names(text, run.nodeNames) for text in nodes.warnings]
         return nodes
 
     # -- how -------------------------------------------------------------------------------------------------------
 
-    def _start(self, volumeNode, segmentationNode, modelId, side, device, jobFolder, environment, update):
+    def _start(self, volumeNode, segmentationNode, modelId, side, device, jobFolder, environment, update, more):
         if self._run is not None:
             raise BadArguments("A run is under way already.", "Wait for it, or cancel it.")
         if volumeNode is None and segmentationNode is None:
             raise BadArguments("There is no volume to segment.", "Choose a volume, or a segmentation to measure.")
         folder = self._folder = self._newFolder(jobFolder)
         try:
-            warnings, nodeNames = self._writeJob(folder, volumeNode, segmentationNode, modelId, side, device)
+            warnings, nodeNames = self._writeJob(folder, volumeNode, segmentationNode, modelId, side, device, more)
             worker = WorkerEnvironment.default()
             variables = worker.environment_variables() if environment is None else environment
             process = JobProcess(folder, python=str(worker.python), environment=variables)
@@ -172,14 +192,24 @@ class KneeLogic:
         except BaseException:
             _remove_inputs(folder)
             raise
-        self._run = _Run(process, folder, volumeNode, segmentationNode, update, warnings, nodeNames)
+        self._run = _Run(process, folder, volumeNode, segmentationNode, update, warnings, nodeNames, more)
 
-    def _writeJob(self, folder, volumeNode, segmentationNode, modelId, side, device) -> tuple[list, dict]:
+    def _writeJob(self, folder, volumeNode, segmentationNode, modelId, side, device, more) -> tuple[list, dict]:
         """Write job.json and its input files; returns warnings, and the name of the node that each file holds."""
         inputs, parameters, warnings, nodeNames = {}, {"side": side, "device": device}, [], {}
         if volumeNode is not None:
             path = write_volume_for_job(volumeNode, folder / _INPUTS)
             inputs["image"], nodeNames[path] = str(path), volumeNode.GetName()
+        if more.echoNodes and volumeNode is not None:
+            inputs["echoes"] = []
+            for number, node in enumerate(more.echoNodes, start=1):
+                path = write_volume_for_job(node, folder / _INPUTS / f"echo{number}")
+                inputs["echoes"].append(str(path))
+                nodeNames[path] = node.GetName()
+            known = protocol_of_echoes(more.echoNodes)
+            parameters["t2"] = known | more.t2
+        if more.layers is not None:
+            parameters["layers"] = more.layers
         if segmentationNode is not None:
             path, parameters["labels"], warnings = write_segmentation_for_job(
                 segmentationNode, volumeNode, INPUT_NAMES, folder / _INPUTS)

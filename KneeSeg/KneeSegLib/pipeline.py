@@ -6,6 +6,7 @@ Runs in the worker process (task ``knee``). The steps are functions of their own
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
@@ -14,12 +15,13 @@ from MRISegSuiteLib.errors import BadArguments
 from MRISegSuiteLib.images.canonical import same_grid
 from MRISegSuiteLib.images.checks import check_knee_volume
 from MRISegSuiteLib.images.plausibility import plausible_knee
-from MRISegSuiteLib.images.reading import Volume, read_volume
+from MRISegSuiteLib.images.reading import Volume, read_volume, root_sum_of_squares
 from MRISegSuiteLib.images.segmentation_files import read_segmentation
 from MRISegSuiteLib.jobs import Job, JobContext, Result
 from MRISegSuiteLib.models import Registry
 
 from .cleaning import clean_labels
+from .followup.change import KneeChange, compare_knees, read_repeatability
 from .layers import DEFAULT_LAYERS, MOST_LAYERS
 from .measure import KneeMeasurement, MeasureOptions, measure_knee
 from .results import Segmented, write_results
@@ -37,7 +39,8 @@ _WITHOUT_MODEL = {"read": 0.10, "segment": 0.15, "measure": 0.55, "t2": 0.70}
 def run(job: Job, context: JobContext) -> Result:
     """Segment (unless a segmentation is given) and measure a knee.
 
-    Inputs: ``image`` and / or ``segmentation``; ``echoes``: files of the single echoes where the image is not DICOM.
+    Inputs: ``image`` and / or ``segmentation``; ``echoes``: files of the single echoes where the image is not DICOM;
+    ``baseline``: the folder of a finished knee job of the same knee at an earlier time, or its segmentation.
     Parameters: ``side`` (auto, left, right), ``labels`` (name -> value of a label map), ``device``, ``without`` (list
     of ``STAGES``), ``layers`` (number of depth layers), ``t2`` (see ``t2.stage``). The model is the job's, or the
     first knee model of the registry.
@@ -70,7 +73,10 @@ def run(job: Job, context: JobContext) -> Result:
     t2 = None
     if volume is not None and "t2" not in without:
         t2 = measure_t2(volume, measurement, given, layers, context, _within(context, share["measure"], share["t2"]))
-    return write_results(segmented, measurement, volume, job, context, share["t2"], t2, layers)
+    change = None
+    if job.inputs.get("baseline"):
+        change = compare_with(job.inputs["baseline"], measurement, job, context, share)
+    return write_results(segmented, measurement, volume, job, context, share["t2"], t2, layers, change)
 
 
 def _checked(job: Job) -> tuple[list[str], int, dict]:
@@ -107,7 +113,9 @@ def read_scan(path: str, context: JobContext) -> Volume:
 
 
 def with_echoes(volume: Volume, paths: list[str] | str, given: dict) -> Volume:
-    """The scan with its echoes from files of their own; what kind of scan it is comes with the T2 parameters.
+    """The scan with its echoes from files of their own, and their combination as the image to segment.
+
+    Two echoes are qDESS, more a train of spin echoes, unless the T2 parameter ``kind`` says otherwise.
 
     Raises:
         SuiteError: a file is unreadable, or on another grid.
@@ -117,8 +125,10 @@ def with_echoes(volume: Volume, paths: list[str] | str, given: dict) -> Volume:
     for path, echo in zip(paths, echoes, strict=True):
         if not same_grid(echo, volume.image):
             raise BadArguments(f"The echo {path} lies on another grid than the scan.", "Give echoes of one scan.")
+    if len(echoes) < 2:
+        raise BadArguments("One echo alone gives no T2.", "Give all echoes of the scan, in the order of their times.")
     kind = given.get("kind") or ("qdess" if len(echoes) == 2 else "multi_echo_spin_echo")
-    return replace(volume, echoes=echoes, info=volume.info | {"kind": kind})
+    return replace(volume, image=root_sum_of_squares(echoes), echoes=echoes, info=volume.info | {"kind": kind})
 
 
 def read_given_segmentation(path: str, labels: dict | None, context: JobContext) -> Segmented:
@@ -166,6 +176,31 @@ def measure_t2(
     for text in found.warnings:
         context.warn(text)
     return found
+
+
+def compare_with(
+    path: str, measurement: KneeMeasurement, job: Job, context: JobContext, share: dict[str, float]
+) -> KneeChange:
+    """Measure the baseline again, in the same way, and compare.
+
+    Raises:
+        SuiteError: the baseline cannot be read, or is no finished knee job.
+    """
+    context.progress("Measuring the baseline", share["t2"])
+    source = Path(path)
+    if source.is_dir():
+        earlier = Result.read(source)
+        if earlier.failure() is not None or "segmentation" not in earlier.files:
+            raise BadArguments(f"{source} holds no finished knee job.", "Give the output folder of the earlier time.")
+        source = source / earlier.files["segmentation"]
+    labels = None if source.name.lower().endswith(".seg.nrrd") else job.parameters.get("labels")
+    before = read_given_segmentation(str(source), labels, context)
+    side = job.parameters.get("side", "auto")
+    baseline = measure_knee(before.labels, before.names, side, MeasureOptions(only_measure=True))
+    change = compare_knees(baseline, measurement, read_repeatability())
+    for text in [*(f"Baseline: {text}" for text in baseline.warnings), *change.warnings]:
+        context.warn(text)
+    return change
 
 
 def in_own_values(labels: sitk.Image, names: dict[str, int]) -> tuple[sitk.Image, dict[str, int]]:

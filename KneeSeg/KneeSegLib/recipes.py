@@ -6,7 +6,8 @@ Pure text: no Slicer, no Qt.
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,9 @@ class Done:
         side: "auto", "left" or "right".
         device: "auto", "cpu" or "cuda".
         again: True where an edited result was measured again.
+        layers: number of depth layers, None where it is the default.
+        echoes, echoFiles: names and files of the echoes from which T2 was mapped.
+        t2: T2 parameters that were given by hand.
     """
 
     volume: str | None
@@ -30,6 +34,10 @@ class Done:
     side: str = "auto"
     device: str = "auto"
     again: bool = False
+    layers: int | None = None
+    echoes: Sequence[str] = ()
+    echoFiles: Sequence[str | None] = ()
+    t2: Mapping = field(default_factory=dict)
 
 
 def python_recipe(done: Done) -> str:
@@ -47,6 +55,14 @@ def python_recipe(done: Done) -> str:
     arguments.append(f"side={done.side!r}")
     if done.segmentation is None:
         arguments.append(f"device={done.device!r}")
+    if done.layers is not None:
+        arguments.append(f"layers={done.layers}")
+    if done.echoes and not done.again:
+        nodes = ", ".join(f"slicer.util.getNode({name!r})" for name in done.echoes)
+        lines.append(f"echoes = [{nodes}]")
+        arguments.append("echoNodes=echoes")
+        if done.t2:
+            arguments.append(f"t2={dict(done.t2)!r}")
     method = "measureAgain" if done.again else "process"
     lines.append(f"nodes = KneeSegLogic().{method}({', '.join(arguments)})")
     return "\n".join(lines) + "\n"
@@ -72,8 +88,19 @@ def command_recipe(done: Done, command: str) -> str:
             words += ["--device", done.device]
     if done.side != "auto":
         words += ["--side", done.side]
+    if done.layers is not None:
+        words += ["--layers", str(done.layers)]
+    if done.echoes:
+        files = zip(done.echoes, done.echoFiles, strict=True)
+        words += ["--echoes", *(_file(name, path, ".nrrd", lines) for name, path in files)]
+    if done.t2:
+        words += ["--t2", ",".join(f"{name}={_setting(value)}" for name, value in done.t2.items())]
     lines.append(f"{command} knee {shlex.join(words)}")
     return "\n".join(lines) + "\n"
+
+
+def _setting(value) -> str:
+    return "+".join(f"{one:g}" for one in value) if isinstance(value, list) else str(value)
 
 
 def _file(name: str, path: str | None, extension: str, lines: list[str]) -> str:

@@ -12,6 +12,7 @@ from MRISegSuiteLib.reports.html_report import Picture, Report, Table, write_rep
 from MRISegSuiteLib.reports.slice_pictures import slice_montage, value_montage
 from MRISegSuiteLib.reports.surface_pictures import (
     View,
+    change_surface,
     mapped_surface,
     numbered_surface,
     plain_surface,
@@ -46,11 +47,20 @@ OUTCOMES = {
         "T2_r2": "Median r² of the fit.",
         "T2_excluded": "Voxels left out: no signal, no solution, outside of the valid range, or a poor fit.",
     },
+    "Change since the baseline": {
+        "ThCtAB_baseline": "Mean thickness over the joint surface at baseline; both times over the same bone.",
+        "ThCtAB_followup": "The same at follow-up.",
+        "ThCtAB_change": "Follow-up minus baseline; in brackets ± the smallest detectable change of measuring alone.",
+        "VC_change": "Change of the volume.",
+        "dABp_change": "Change of the denuded part, in percentage points.",
+    },
     "Menisci": {
         "extrusion": "How far the meniscus reaches beyond the plateau's margin, at the middle of the plateau.",
         "coverage": "Part of the plateau's joint surface that lies under the meniscus.",
     },
 }
+#: Point data of a change, end of its color scale (mm), and where there is one.
+_CHANGE = ("change_mm", 1.0, "compared")
 #: End of the color scale of T2 (ms); the same as in the scene.
 LONGEST_SHOWN_MS = 80.0
 
@@ -109,6 +119,7 @@ def write_knee_report(
     titles = {name: structure.title for name, structure in BY_NAME.items()} | REGION_TITLES
     colors = {name: structure.color for name, structure in BY_NAME.items()}
     shown = [*_slices(image, labels, names, colors), *_chart(result, titles, colors), *_surfaces(surfaces, side)]
+    shown += _change_pictures(surfaces, side)
     if t2 is not None:
         shown += _t2_pictures(image, t2, labels, names, surfaces, side)
     report = Report(title, facts, titles, OUTCOMES, [*pictures, *shown], tables)
@@ -173,6 +184,19 @@ def _mapped(surfaces, side, scalar: str, where: str, scale: tuple[str, float], r
         for direction in _sides_known(directions, side):
             views.append(View(f"{BY_NAME[bone].title}, {direction}", [surface], direction))
     return [Picture(role, caption, surface_figure(views, side, scale, columns=4))] if views else []
+
+
+def _change_pictures(surfaces, side) -> list[Picture]:
+    views = [
+        View(f"{BY_NAME[bone].title}, {direction}", [change_surface(mesh, *_CHANGE)], direction)
+        for bone, directions in _THICKNESS_VIEWS.items()
+        if (mesh := surfaces.get(bone)) is not None and mesh.GetPointData().HasArray(_CHANGE[0])
+        for direction in _sides_known(directions, side)
+    ]
+    if not views:
+        return []
+    figure = surface_figure(views, side, ("Change of thickness (mm)", _CHANGE[1]), columns=4, of_change=True)
+    return [Picture("picture_change", "Thickness at follow-up minus at baseline; red is loss.", figure)]
 
 
 def _t2_pictures(image, t2, labels, names, surfaces, side) -> list[Picture]:

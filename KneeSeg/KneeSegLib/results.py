@@ -17,6 +17,7 @@ from MRISegSuiteLib.jobs import Job, JobContext, Measurement, Result
 from MRISegSuiteLib.meshes.polydata import set_point_data, write_vtp
 from MRISegSuiteLib.reports.html_report import Table
 
+from .followup.change import KneeChange
 from .layers import layer_structures
 from .measure import KneeMeasurement, on_grid_of
 from .report import write_knee_report
@@ -48,6 +49,7 @@ def write_results(
     begin: float,
     t2: T2Results | None = None,
     layers: int = 1,
+    change: KneeChange | None = None,
     tables: Sequence[Table] = (),
 ) -> Result:
     """Write segmentation, surfaces, maps, table and report into the job's folder.
@@ -79,10 +81,17 @@ def write_results(
         for bone, fields in t2.point_data.items():
             for name, values in fields.items():
                 set_point_data(measurement.surfaces[bone], name, values)
+    if change is not None:
+        for bone, matched in change.bones.items():
+            compared = np.isfinite(matched.change)
+            mesh = measurement.surfaces[bone]
+            set_point_data(mesh, "change_mm", np.where(compared, matched.change, 0).astype(np.float32))
+            set_point_data(mesh, "compared", compared)
     for name, mesh in measurement.surfaces.items():
         write_vtp(mesh, context.folder / f"surface_{name}.vtp")
         result.files[f"surface_{name}"] = f"surface_{name}.vtp"
-    result.measurements = measurements_of([*measurement.rows, *(t2.rows if t2 else [])])
+    rows = [*measurement.rows, *(t2.rows if t2 else []), *(change.rows if change else [])]
+    result.measurements = measurements_of(rows)
     write_table(result.measurements, context.folder / "table.csv")
     result.files["table"] = "table.csv"
     context.progress("Drawing the report", begin + 0.3 * (1 - begin))
@@ -125,11 +134,13 @@ def layer_labels(measurement: KneeMeasurement, layers: int) -> sitk.Image:
 
 
 def measurements_of(found: Sequence[dict]) -> list[Measurement]:
-    """Rows of the measurement for result.json; a standard deviation becomes a row of its own, named ``…_SD``."""
+    """Rows of the measurement for result.json; a standard deviation becomes a row of its own, named ``…_SD``, and a
+    smallest detectable change the interval around a change."""
     rows = []
     for row in found:
         where = {"structure": row["structure"], "region": row["region"], "unit": row["unit"], "method": row["method"]}
-        rows.append(Measurement(name=row["name"], value=row["value"], **where))
+        interval = (row["value"] - row["sdc"], row["value"] + row["sdc"]) if "sdc" in row else None
+        rows.append(Measurement(name=row["name"], value=row["value"], interval=interval, **where))
         if "sd" in row:
             rows.append(Measurement(name=f"{row['name']}_SD", value=row["sd"], **where))
     return rows

@@ -7,6 +7,7 @@ to date, also after the scene was saved and loaded again.
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,16 +33,25 @@ from .subregions import SUBREGIONS
 THICKNESS, SUBCHONDRAL = "thickness_mm", "subchondral"
 #: Point data of T2, and what is shown of it.
 T2, SHOWN_T2 = "t2_ms", "t2_shown_ms"
+CHANGE, SHOWN_CHANGE = "change_mm", "change_shown_mm"
 #: Point data that is shown: thickness on the joint surface, something else elsewhere (see colors.shown_values).
 SHOWN_THICKNESS = "thickness_shown_mm"
 #: End of the color scale, mm: thicker is rare (patella) and still tells.
 THICKEST_SHOWN_MM = 4.0
 LONGEST_SHOWN_MS = 80.0
+GREATEST_SHOWN_CHANGE_MM = 1.0
+#: What the bones can be colored by: measure -> point data, end of its scale, name of its colors, title of its legend.
+COLORINGS = {
+    "thickness": (SHOWN_THICKNESS, THICKEST_SHOWN_MM, "Cartilage thickness (mm)", "Cartilage\nthickness\n(mm)"),
+    "t2": (SHOWN_T2, LONGEST_SHOWN_MS, "T2 (ms)", "T2\n(ms)"),
+    "change": (SHOWN_CHANGE, GREATEST_SHOWN_CHANGE_MM, "Change of thickness (mm)", "Change of\nthickness\n(mm)"),
+}
 
 #: What a node is in a result, and the references that hold a result together.
 _PART, _STRUCTURE = "MRISegSuite.Part", "MRISegSuite.Structure"
 _TO_SEGMENTATION, _TO_TABLE, _TO_VOLUME = "MRISegSuiteSegmentation", "MRISegSuiteTable", "MRISegSuiteVolume"
-_CHART_LABEL, _CHART_VALUE = "Region", "ThCtAB"
+_TO_ECHO, _T2_INPUTS = "MRISegSuiteEcho", "MRISegSuite.T2Inputs"
+_CHART_LABEL = "Region"
 
 
 @dataclass
@@ -56,6 +66,7 @@ class KneeNodes:
         table: vtkMRMLTableNode, a row for each region.
         chart: vtkMRMLPlotChartNode, thickness by region.
         chartTable, series: what the chart draws.
+        changeChart: vtkMRMLPlotChartNode, change of thickness since a baseline by region.
         side: "left", "right" or "unknown".
         warnings: sentences for the user.
         jobFolder: where the files are.
@@ -69,6 +80,7 @@ class KneeNodes:
     chart: object = None
     chartTable: object = None
     series: object = None
+    changeChart: object = None
     side: str = "unknown"
     warnings: list = field(default_factory=list)
     jobFolder: Path | None = None
@@ -139,10 +151,55 @@ def update_results(scene, job_folder, volumeNode, segmentationNode) -> KneeNodes
         return _finished(nodes, loaded, job_folder)
 
 
+def colorings_of(nodes: KneeNodes) -> list[str]:
+    """Which of ``COLORINGS`` the bones of a result have."""
+    meshes = [node.GetPolyData().GetPointData() for node in nodes.models.values() if node.GetPolyData() is not None]
+    return [name for name, (array, *_) in COLORINGS.items() if any(data.HasArray(array) for data in meshes)]
+
+
+def coloring_of(nodes: KneeNodes) -> str:
+    """Which of ``COLORINGS`` the bones show now; empty when they show something else."""
+    shown = {node.GetDisplayNode().GetActiveScalarName() for node in nodes.models.values() if node.GetDisplayNode()}
+    return next((name for name, (array, *_) in COLORINGS.items() if array in shown), "")
+
+
+def color_bones_by(scene, nodes: KneeNodes, coloring: str) -> None:
+    """Show thickness, T2 or change on the bones, and its legend; see :func:`colorings_of` for what there is."""
+    array, highest, name, title = COLORINGS[coloring]
+    make = colors.change_color_node if coloring == "change" else colors.measure_color_node
+    lowest = -highest if coloring == "change" else 0.0
+    for node in nodes.models.values():
+        if not node.GetPolyData().GetPointData().HasArray(array):
+            continue
+        models.show_scalars(node, array, make(scene, name), highest, lowest)
+        legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node)
+        if legend is not None:
+            legend.SetTitleText(title)
+
+
 def volume_of(segmentationNode):
     """The volume that a segmentation was made on (its reference geometry), or None."""
     role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
     return segmentationNode.GetNodeReference(role)
+
+
+def remember_t2_inputs(segmentationNode, layers: int | None, echoNodes, t2: dict) -> None:
+    """Keep on the segmentation what T2 and layers were measured from, for :func:`t2_inputs_of`."""
+    if segmentationNode is None:
+        return
+    segmentationNode.RemoveNodeReferenceIDs(_TO_ECHO)
+    for node in echoNodes:
+        segmentationNode.AddNodeReferenceID(_TO_ECHO, node.GetID())
+    record = {"layers": layers, "t2": t2} if layers or t2 else None
+    segmentationNode.SetAttribute(_T2_INPUTS, json.dumps(record) if record else None)
+
+
+def t2_inputs_of(segmentationNode) -> tuple[int | None, list, dict]:
+    """Number of layers, echo volumes and T2 parameters of the last run (also after the scene was loaded again)."""
+    count = segmentationNode.GetNumberOfNodeReferences(_TO_ECHO)
+    echoes = [segmentationNode.GetNthNodeReference(_TO_ECHO, n) for n in range(count)]
+    record = json.loads(segmentationNode.GetAttribute(_T2_INPUTS) or "{}")
+    return record.get("layers"), [] if None in echoes else echoes, record.get("t2", {})
 
 
 def nodes_of(scene, segmentationNode) -> KneeNodes | None:
@@ -159,6 +216,7 @@ def nodes_of(scene, segmentationNode) -> KneeNodes | None:
         chart=parts.get(("chart", "")),
         chartTable=parts.get(("chart_table", "")),
         series=parts.get(("series", "")),
+        changeChart=parts.get(("change_chart", "")),
     )
 
 
@@ -193,6 +251,9 @@ def _add_shown(mesh) -> None:
     if data.HasArray(T2):
         t2 = get_point_data(mesh, T2)
         set_point_data(mesh, SHOWN_T2, colors.shown_values(t2, t2 > 0, LONGEST_SHOWN_MS))
+    if data.HasArray(CHANGE):
+        change, compared = get_point_data(mesh, CHANGE), get_point_data(mesh, "compared") > 0
+        set_point_data(mesh, SHOWN_CHANGE, colors.shown_changes(change, compared, GREATEST_SHOWN_CHANGE_MM))
     if data.HasArray(THICKNESS) and data.HasArray(SUBCHONDRAL):
         thickness, joint = get_point_data(mesh, THICKNESS), get_point_data(mesh, SUBCHONDRAL) > 0
         set_point_data(mesh, SHOWN_THICKNESS, colors.shown_values(thickness, joint, THICKEST_SHOWN_MM))
@@ -238,38 +299,59 @@ def _write_parts(scene, base, loaded: _Loaded, nodes: KneeNodes, volumeNode, par
     _connect(nodes.table, "table", "", nodes, volumeNode, attributes)
     if ("table", "") not in old:
         hierarchy.place(scene, nodes.table, parent)
-    _write_chart(scene, base, loaded, nodes, volumeNode, parent, old, attributes)
+    _write_charts(scene, base, loaded, nodes, volumeNode, parent, old, attributes)
     _write_models(scene, base, loaded, nodes, volumeNode, parent, old, attributes)
     _write_layers(scene, base, loaded, nodes, volumeNode, parent, old, attributes)
     _write_t2(scene, base, loaded, nodes, volumeNode, parent, old, attributes)
 
 
-def _write_chart(scene, base, loaded, nodes, volumeNode, parent, old, attributes) -> None:
-    rows = _chart_rows(loaded.result.measurements)
-    nodes.chartTable = old.get(("chart_table", ""))
-    nodes.chart = old.get(("chart", ""))
-    if not rows and nodes.chartTable is None:
-        return
-    if nodes.chartTable is None:
-        nodes.chartTable = tables.new_table_node(scene, f"{base} - Cartilage thickness by region")
-        hierarchy.place(scene, nodes.chartTable, parent)
-    method = next((m.method for m in loaded.result.measurements if m.name == _CHART_VALUE), "")
-    tables.fill_table(nodes.chartTable, {_CHART_LABEL: list(rows)}, {_CHART_VALUE: list(rows.values())},
-                      {_CHART_VALUE: ("mm", method)})
-    _connect(nodes.chartTable, "chart_table", "", nodes, volumeNode, attributes)
-    if nodes.chart is None:
-        nodes.chart, nodes.series = charts.new_bar_chart(
-            scene, f"{base} - Cartilage thickness", f"{base}: cartilage thickness (ThCtAB)", nodes.chartTable,
-            _CHART_LABEL, _CHART_VALUE, "Mean thickness over the subchondral bone (mm)")
-        hierarchy.place(scene, nodes.series, parent)
-        hierarchy.place(scene, nodes.chart, parent)
+def _write_charts(scene, base, loaded, nodes, volumeNode, parent, old, attributes) -> None:
+    nodes.chartTable, nodes.chart, nodes.series = _write_chart(
+        scene, _Chart("", "ThCtAB", "Cartilage thickness", "Mean thickness over the subchondral bone (mm)"),
+        base, loaded, nodes, volumeNode, parent, old, attributes)
+    _, nodes.changeChart, _ = _write_chart(
+        scene, _Chart("change_", "ThCtAB_change", "Change of thickness", "Follow-up minus baseline (mm)"),
+        base, loaded, nodes, volumeNode, parent, old, attributes)
+
+
+@dataclass(frozen=True)
+class _Chart:
+    """A bar chart of one measure by region: prefix of its parts' names, measure, title, axis."""
+
+    prefix: str
+    measure: str
+    title: str
+    axis: str
+
+
+def _write_chart(scene, what: _Chart, base, loaded, nodes, volumeNode, parent, old, attributes):
+    """Table, chart and series; None each where there is nothing to draw."""
+    names = [what.prefix + part for part in ("chart_table", "chart", "series")]
+    table, chart, series = (old.get((name, "")) for name in names)
+    rows = _chart_rows(loaded.result.measurements, what.measure)
+    if not rows and table is None:
+        return None, chart, series
+    if table is None:
+        table = tables.new_table_node(scene, f"{base} - {what.title} by region")
+        hierarchy.place(scene, table, parent)
+    method = next((m.method for m in loaded.result.measurements if m.name == what.measure), "")
+    tables.fill_table(table, {_CHART_LABEL: list(rows)}, {what.measure: list(rows.values())},
+                      {what.measure: ("mm", method)})
+    _connect(table, names[0], "", nodes, volumeNode, attributes)
+    if chart is None:
+        chart, series = charts.new_bar_chart(
+            scene, f"{base} - {what.title}", f"{base}: {what.title.lower()} ({what.measure})", table,
+            _CHART_LABEL, what.measure, what.axis)
+        hierarchy.place(scene, series, parent)
+        hierarchy.place(scene, chart, parent)
     else:
-        nodes.series = nodes.chart.GetNthPlotSeriesNode(0)
-        if nodes.series is not None:
-            nodes.series.SetAndObserveTableNodeID(nodes.chartTable.GetID())
-    for node in (nodes.chart, nodes.series):
+        series = chart.GetNthPlotSeriesNode(0)
+        if series is not None:
+            series.SetAndObserveTableNodeID(table.GetID())
+    for name, node in zip(names[1:], (chart, series), strict=True):
         if node is not None:
-            _connect(node, "chart" if node is nodes.chart else "series", "", nodes, volumeNode, attributes)
+            _connect(node, name, "", nodes, volumeNode, attributes)
+    return table, chart, series
 
 
 def _write_models(scene, base, loaded, nodes, volumeNode, parent, old, attributes) -> None:
@@ -280,8 +362,8 @@ def _write_models(scene, base, loaded, nodes, volumeNode, parent, old, attribute
         if node is None:
             node = models.new_model_node(
                 scene, f"{base} - {_title(name)} with cartilage thickness", mesh, BY_NAME[name].color, placed_like)
-            color_node = colors.measure_color_node(scene, "Cartilage thickness (mm)")
-            models.show_scalars(node, SHOWN_THICKNESS, color_node, THICKEST_SHOWN_MM)
+            array, highest, colors_name, _ = COLORINGS["thickness"]
+            models.show_scalars(node, array, colors.measure_color_node(scene, colors_name), highest)
             fresh.append(node)
         else:
             models.update_model_node(node, mesh)
@@ -300,7 +382,7 @@ def _write_models(scene, base, loaded, nodes, volumeNode, parent, old, attribute
             hierarchy.place(scene, node, folder)
         if not held:
             # One legend for all bones: they share the colors and the range.
-            colors.add_legend(fresh[0].GetDisplayNode(), "Cartilage\nthickness\n(mm)")
+            colors.add_legend(fresh[0].GetDisplayNode(), COLORINGS["thickness"][3])
 
 
 def _write_layers(scene, base, loaded, nodes, volumeNode, parent, old, attributes) -> None:
@@ -397,12 +479,12 @@ def _title(name: str) -> str:
     return title[0].upper() + title[1:]
 
 
-def _chart_rows(measurements) -> dict[str, float]:
-    """Bar label -> mean thickness; the femur is shown by its regions. Subregions are in the table only."""
+def _chart_rows(measurements, measure: str) -> dict[str, float]:
+    """Bar label -> value; the femur is shown by its regions. Subregions are in the table only."""
     means = [
         m
         for m in measurements
-        if m.name == _CHART_VALUE and math.isfinite(m.value) and m.region not in SUBREGIONS.values()
+        if m.name == measure and math.isfinite(m.value) and m.region not in SUBREGIONS.values()
     ]
     with_regions = {m.structure for m in means if m.region != "whole"}
     rows = {}

@@ -55,7 +55,7 @@ def test_a_real_mask_becomes_surfaces_table_report_and_scene(shared_data, tmp_pa
         assert PLAUSIBLE_MM[0] < measured[f"{structure}_cartilage", "whole", "ThCtAB"] < PLAUSIBLE_MM[1]
     with open(out / "table.csv", newline="") as stream:
         regions = {(row["structure"], row["region"]) for row in csv.DictReader(stream)}
-    assert len([r for r in regions if r[0] == "femoral_cartilage"]) == 6  # the whole and five regions
+    assert len([r for r in regions if r[0] == "femoral_cartilage"]) == 16  # the whole, five regions, ten subregions
     with zipfile.ZipFile(out / "scene.mrb") as scene:
         assert any(name.endswith(".mrml") for name in scene.namelist())
     report = (out / "report.html").read_text(encoding="utf-8")
@@ -94,6 +94,16 @@ def test_the_real_qdess_knee_with_the_embedded_model(qdess_folder, tmp_path):
     for name in ("femur", "tibia", "patella"):
         assert (out / f"surface_{name}.vtp").stat().st_size > 10000
     assert json.loads((out / "result.json").read_text())["model"]["id"] == "knee-virtual"
+    # T2 of healthy cartilage at 3 T, longer towards the joint surface
+    for structure in ("femoral", "medial_tibial", "lateral_tibial"):
+        assert 22 < measured[f"{structure}_cartilage", "whole", "T2_median"] < 42
+        deep, superficial = (
+            measured[f"{structure}_cartilage", "whole", f"T2_mean_{layer}"] for layer in ("deep", "superficial")
+        )
+        assert deep < superficial
+        assert measured[f"{structure}_cartilage", "whole", "T2_excluded"] < 15
+    t2 = sitk.ReadImage(str(out / "t2.nrrd"))
+    assert t2.GetSize() == scan.GetSize() and np.allclose(t2.GetOrigin(), scan.GetOrigin(), atol=1e-3)
 
 
 def test_a_brain_is_segmented_with_a_warning_not_a_crash(shared_data, tmp_path):

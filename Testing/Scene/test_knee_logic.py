@@ -5,13 +5,15 @@ import time
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import slicer
 from scene_helpers import put_under, rotation
 
 from KneeSegLib.knee_logic import KneeLogic
-from KneeSegLib.scene import add_results
+from KneeSegLib.scene import add_results, t2_inputs_of
 from MRISegSuiteLib.errors import BadArguments, BadInput, Cancelled, ModelMissing, SuiteError
 from MRISegSuiteLib.jobs import Job, Result
+from MRISegSuiteLib.scene.dicom_origin import protocol_of_echoes
 from MRISegSuiteLib.scene.volumes import new_volume_node
 
 
@@ -162,3 +164,70 @@ def test_a_finished_job_folder_is_loaded(scene, volume, knee_job, tmp_path):
     Result(task="knee", status="cancelled", error=Cancelled("The job was cancelled.").to_record()).write(tmp_path)
     with pytest.raises(Cancelled):
         KneeLogic().loadJob(tmp_path)
+
+
+def add_echoes(scene, knee_image, t2_ms: float = 40.0):
+    """Both echoes of a qDESS scan in which everything has one T2, as volume nodes; and how it was taken."""
+    from KneeSegLib.t2.steady_state import dess_signals
+
+    gray = sitk.GetArrayFromImage(knee_image).astype(np.float32) + 100
+    nodes = []
+    for number, signal in enumerate(dess_signals(1.0, 1200.0, t2_ms, 20.0, 6.0, 25.0), start=1):
+        image = sitk.GetImageFromArray(gray * np.float32(10 * signal))
+        image.CopyInformation(knee_image)
+        nodes.append(new_volume_node(scene, f"echo {number}", image))
+    return nodes, {"tr_ms": 20.0, "te_ms": [6.0], "flip_deg": 25.0}
+
+
+def test_two_echoes_become_a_t2_map_layers_and_numbers_and_stay_when_measured_again(
+    scene, knee_image, segmentation, volume
+):
+    echoes, protocol = add_echoes(scene, knee_image)
+    logic = KneeLogic()
+    nodes = logic.process(echoes[0], segmentationNode=segmentation, echoNodes=echoes, t2=protocol, layers=3)
+    t2 = slicer.util.arrayFromVolume(nodes.t2)
+    assert t2.shape == slicer.util.arrayFromVolume(echoes[0]).shape
+    femoral = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, "femoral_cartilage", volume) > 0
+    assert t2[femoral] == pytest.approx(40.0, abs=0.05)  # T1 1200 ms, as femoral cartilage has
+    assert value_of(nodes.table, "Femoral cartilage", "T2_mean") == pytest.approx(40.0, abs=0.05)
+    assert value_of(nodes.table, "Femoral cartilage", "T2_mean_middle") == pytest.approx(40.0, abs=0.05)
+    assert nodes.models["femur"].GetPolyData().GetPointData().HasArray("t2_shown_ms")
+    names = nodes.layers.GetSegmentation().GetSegmentIDs()
+    assert len(names) == 12 and "femoral_cartilage_superficial" in names
+    assert not nodes.layers.GetDisplayNode().GetVisibility()
+    assert nodes.t2.GetDisplayNode().GetWindowLevelMax() == pytest.approx(80.0)
+    assert t2_inputs_of(segmentation) == (3, echoes, protocol)
+
+    count = scene.GetNumberOfNodes()
+    again = logic.measureAgain(segmentation)
+    assert scene.GetNumberOfNodes() == count and again.t2 is nodes.t2 and again.layers is nodes.layers
+    assert value_of(again.table, "Femoral cartilage", "T2_mean_middle") == pytest.approx(40.0, abs=0.05)
+
+
+def test_a_protocol_that_nobody_knows_is_asked_for_and_the_rest_is_measured(scene, knee_image, segmentation):
+    echoes, _ = add_echoes(scene, knee_image)
+    nodes = KneeLogic().process(echoes[0], segmentationNode=segmentation, echoNodes=echoes)
+    assert nodes.t2 is None and nodes.table is not None
+    assert any("tr_ms, flip_deg, te_ms" in text for text in nodes.warnings)
+
+
+def test_the_protocol_comes_from_the_dicom_database(scene, knee_image, monkeypatch):
+    """The database of Slicer, here a dictionary with its one method."""
+    echoes, _ = add_echoes(scene, knee_image)
+    headers = {
+        "1.1": {"0018,0080": "25", "0018,0081": "7.48", "0018,1314": "30", "0019,0010": "GEMS_ACQU_01",
+                "0019,10B6": "3132.0", "0019,10B7": "1760.0"},
+        "1.2": {"0018,0080": "25", "0018,0081": "42.52", "0018,1314": "30"},
+    }  # fmt: skip
+
+    class Database:
+        def instanceValue(self, uid, tag):
+            return headers[uid].get(tag, "")
+
+    assert protocol_of_echoes(echoes) == {}
+    monkeypatch.setattr(slicer, "dicomDatabase", Database(), raising=False)
+    for node, uid in zip(echoes, headers, strict=True):
+        node.SetAttribute("DICOM.instanceUIDs", f"{uid} 9.9")
+    assert protocol_of_echoes(echoes) == {
+        "tr_ms": 25.0, "flip_deg": 30.0, "te_ms": [7.48, 42.52], "spoiler_area": 3132.0, "spoiler_us": 1760.0,
+    }  # fmt: skip

@@ -96,8 +96,11 @@ def random_protocol(rng: np.random.Generator) -> Protocol:
 
 
 def _fat_remaining(rng: np.random.Generator, suppressed: float) -> float:
-    # Water excitation leaves next to nothing of the fat; poor saturation leaves a third of it.
-    return float(np.exp(rng.uniform(-5.5, -1.1)) if rng.random() < suppressed else rng.uniform(0.7, 1.1))
+    # Water excitation leaves next to nothing of the fat (marrow of a real qDESS knee: a sixth of its cartilage); poor
+    # saturation leaves a third.
+    if rng.random() >= suppressed:
+        return float(rng.uniform(0.7, 1.1))
+    return float(np.exp(rng.uniform(-6.0, -2.3) if rng.random() < 0.85 else rng.uniform(-2.3, -1.1)))
 
 
 def brightness(protocol: Protocol, rng: np.random.Generator, spread: float = 1.0) -> np.ndarray:
@@ -107,7 +110,7 @@ def brightness(protocol: Protocol, rng: np.random.Generator, spread: float = 1.0
     """
     table = np.zeros(len(Tissue), np.float32)
     # How much water fat tissue and yellow marrow hold differs between people more than within one.
-    watery = spread * rng.normal(-0.3, 0.5)
+    watery = spread * rng.normal(-0.5, 0.5)
     for tissue in Tissue:
         pd, t1, t2, fat = RELAXATION[tissue]
         pd, t1, t2 = (v * np.exp(spread * rng.normal(0, s)) for v, s in ((pd, 0.06), (t1, 0.10), (t2, 0.16)))

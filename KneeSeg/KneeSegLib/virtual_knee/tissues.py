@@ -230,8 +230,7 @@ def build_tissues(labels: np.ndarray, spacing: tuple[float, float, float], rng: 
     lost = _lose_cartilage(labels, any_depth, rng)
     target[lost] = 0
     cartilage = target >= al.FEMORAL_CARTILAGE
-    # Meniscus or fluid lies on the bare bone: both differ from cartilage, so the truth stays visible.
-    tissue[lost] = rng.choice([Tissue.FLUID, Tissue.FLUID, Tissue.MENISCUS])
+    tissue[lost] = Tissue.FLUID
     tissue[cartilage] = Tissue.CARTILAGE_MIDDLE
     tissue[cartilage & (any_depth < rng.uniform(0.3, 0.9))] = Tissue.CARTILAGE_DEEP
     tissue[cartilage & (any_depth > rng.uniform(1.2, 2.2))] = Tissue.CARTILAGE_SUPERFICIAL

@@ -42,9 +42,14 @@ def parser() -> argparse.ArgumentParser:
     knee.add_argument("--model", metavar="ID", help="model to use (see: mriseg models list)")
     knee.add_argument("--side", choices=("auto", "left", "right"), default="auto",
                       help="side of the knee (default: from its anatomy)")
+    knee.add_argument("--baseline", metavar="DIR",
+                      help="output folder (or segmentation) of the same knee at an earlier time: tells what changed")
     knee.add_argument("--without", metavar="STAGE,...", type=lambda text: text.split(","), default=[],
                       help="leave out stages: thickness, t2")
     knee.add_argument("--layers", metavar="N", type=int, help="depth layers of cartilage (default: 2)")
+    knee.add_argument("--echoes", metavar="FILE", nargs="+",
+                      help="files of the single echoes, where INPUT is not DICOM: two are taken for qDESS, more for a "
+                           "train of spin echoes")
     knee.add_argument("--t2", metavar="NAME=VALUE,...", type=settings, default={},
                       help="how T2 is mapped, and what the file does not say: method=exact|published|nonlinear|"
                            "log_linear|phase_graph, tr_ms, te_ms=A+B, flip_deg, spoiler_area, spoiler_us, "
@@ -143,6 +148,8 @@ def check_together(arguments) -> None:
         return
     if arguments.input is None and arguments.segmentation is None:
         raise BadArguments("There is nothing to measure.", "Name a scan as INPUT, or a file with --segmentation.")
+    if arguments.echoes and arguments.input is None:
+        raise BadArguments("--echoes belong to a scan, but there is no INPUT.", "Name the first echo as INPUT too.")
     if arguments.labels and not arguments.segmentation:
         raise BadArguments("--labels explains the numbers of a label map, but there is no --segmentation.")
     if arguments.model and arguments.segmentation:

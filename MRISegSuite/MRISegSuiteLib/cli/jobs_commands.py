@@ -35,6 +35,10 @@ def knee(arguments, worker: WorkerPython) -> int:
             parameters[name] = getattr(arguments, name)
     if arguments.input is not None:
         inputs["image"] = _existing(arguments.input)
+    if arguments.baseline is not None:
+        inputs["baseline"] = _existing(arguments.baseline)
+    if arguments.echoes:
+        inputs["echoes"] = [_existing(path) for path in arguments.echoes]
     if arguments.segmentation is not None:
         inputs["segmentation"] = _existing(arguments.segmentation)
         if arguments.labels:

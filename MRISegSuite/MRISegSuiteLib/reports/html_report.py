@@ -184,6 +184,9 @@ def _measurement_table(
             sd = sd_of(record, measurements) if record else None
             if sd is not None and math.isfinite(sd) and text != "–":
                 text += f" ± {sd:.2f}"
+            interval = record.get("interval") if record else None
+            if interval and text != "–":
+                text += f" ({_number(interval[0], name)} to {_number(interval[1], name)})"
             line += f"<td>{text}</td>"
         cells.append(f"<tr{' class=whole' if whole else ''}>{line}</tr>")
     head = "".join(

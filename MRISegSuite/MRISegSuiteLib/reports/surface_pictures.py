@@ -22,7 +22,7 @@ from ..meshes.polydata import get_point_data, to_arrays
 
 #: Colors of points without a value and of exactly zero (bare bone); the same as in the scene.
 OUTSIDE_COLOR, ZERO_COLOR = (0.88, 0.82, 0.70), (0.84, 0.11, 0.10)
-_RAMP = "viridis"
+_RAMP, _CHANGE_RAMP = "viridis", "RdBu"
 
 _RIGHT, _LEFT, _FRONT, _BACK = (-1.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 1.0, 0.0)
 _ABOVE, _BELOW = (0.0, 0.0, 1.0), (0.0, 0.0, -1.0)
@@ -74,6 +74,19 @@ def mapped_surface(mesh: vtk.vtkPolyData, scalar: str, highest: float, where: st
     colors[values == 0] = ZERO_COLOR
     if where is not None:
         colors[get_point_data(mesh, where) == 0] = OUTSIDE_COLOR
+    return Surface(points, triangles, colors)
+
+
+def change_surface(mesh: vtk.vtkPolyData, scalar: str, extreme: float, where: str) -> Surface:
+    """A mesh colored by a change, red for loss and blue for gain, from ``-extreme`` to ``extreme``.
+
+    Args:
+        where: point data that is 0 where nothing can be compared; the bone's color is used there.
+    """
+    points, triangles = to_arrays(mesh)
+    values = get_point_data(mesh, scalar).astype(float)
+    colors = colormaps[_CHANGE_RAMP](np.clip(0.5 + 0.5 * values / extreme, 0, 1))[:, :3]
+    colors[get_point_data(mesh, where) == 0] = OUTSIDE_COLOR
     return Surface(points, triangles, colors)
 
 
@@ -181,8 +194,12 @@ def surface_figure(
     scale: tuple[str, float] | None = None,
     columns: int = 3,
     width_inches: float = 10.0,
+    of_change: bool = False,
 ) -> Figure:
-    """Several views side by side, each with its title; a legend where ``scale`` (title, highest value) is given."""
+    """Several views side by side, each with its title; a legend where ``scale`` (title, highest value) is given.
+
+    ``of_change``: the scale is that of :func:`change_surface`, from minus to plus the highest value.
+    """
     columns = min(columns, len(views))
     rows = -(-len(views) // columns)
     figure = Figure(figsize=(width_inches, 3.3 * rows + (0.9 if scale else 0.0)), facecolor="white")
@@ -203,17 +220,19 @@ def surface_figure(
         axes.set_title(view.title, fontsize=10)
         axes.axis("off")
     if scale:
-        _legend(figure, *scale)
+        _legend(figure, *scale, of_change)
     return figure
 
 
-def _legend(figure: Figure, title: str, highest: float) -> None:
-    """A color bar, and the two colors beside it: bare bone and not measured."""
+def _legend(figure: Figure, title: str, highest: float, of_change: bool) -> None:
+    """A color bar, and the colors beside it: bare bone (not of a change) and not measured."""
     height = figure.get_figheight()
     axes = figure.add_axes((0.08, 0.5 / height, 0.5, 0.16 / height))
-    bar = ScalarMappable(Normalize(0, highest), ListedColormap(colormaps[_RAMP].colors))
+    ramp = colormaps[_CHANGE_RAMP] if of_change else ListedColormap(colormaps[_RAMP].colors)
+    bar = ScalarMappable(Normalize(-highest if of_change else 0, highest), ramp)
     figure.colorbar(bar, cax=axes, orientation="horizontal").set_label(title, fontsize=9)
-    for x, color, text in ((0.64, ZERO_COLOR, "none (0)"), (0.81, OUTSIDE_COLOR, "not measured")):
+    keys = ((0.64, ZERO_COLOR, "none (0)"), (0.81, OUTSIDE_COLOR, "not measured"))
+    for x, color, text in keys[1:] if of_change else keys:
         box = figure.add_axes((x, 0.5 / height, 0.025, 0.16 / height), facecolor=color)
         box.set_xticks([])
         box.set_yticks([])

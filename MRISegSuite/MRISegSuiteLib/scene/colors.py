@@ -15,6 +15,13 @@ _RAMP = np.array([
 ])
 _STEPS = 256
 
+# Red for loss over white to blue for gain: told apart by color-blind eyes.
+_CHANGE_RAMP = np.array([
+    (0.40, 0.00, 0.12), (0.70, 0.09, 0.17), (0.84, 0.38, 0.30), (0.96, 0.65, 0.51), (0.99, 0.86, 0.78),
+    (0.97, 0.97, 0.97), (0.82, 0.90, 0.94), (0.57, 0.77, 0.87), (0.26, 0.58, 0.76), (0.13, 0.40, 0.67),
+    (0.02, 0.19, 0.38),
+])
+
 #: Color of surface that was not measured, and of exactly zero (bare bone).
 OUTSIDE_COLOR, ZERO_COLOR = (0.88, 0.82, 0.70), (0.84, 0.11, 0.10)
 
@@ -32,11 +39,29 @@ def shown_values(values: np.ndarray, measured: np.ndarray, highest: float) -> np
     return np.where(measured, np.maximum(values, lowest), OUTSIDE).astype(np.float32)
 
 
+def shown_changes(values: np.ndarray, compared: np.ndarray, extreme: float) -> np.ndarray:
+    """Point values for the color node of :func:`change_color_node` over ``-extreme``..``extreme``.
+
+    Points that were not compared get a value in the first color, all others values beyond it.
+    """
+    lowest = -extreme + 2 * 1.5 * extreme / _STEPS
+    return np.where(compared, np.maximum(values, lowest), -extreme).astype(np.float32)
+
+
 def measure_color_node(scene, name: str):
     """The color node for a measure >= 0: "not measured" and zero have colors of their own, the rest is a ramp.
 
     One per name in a scene: found again by an attribute, so that colors a user changed stay changed.
     """
+    return _color_node(scene, name, {0: ("not measured", OUTSIDE_COLOR), 1: ("zero", ZERO_COLOR)}, _RAMP)
+
+
+def change_color_node(scene, name: str):
+    """The color node for a change: "not compared" has a color of its own, the rest is red over white to blue."""
+    return _color_node(scene, name, {0: ("not compared", OUTSIDE_COLOR)}, _CHANGE_RAMP)
+
+
+def _color_node(scene, name: str, first: dict, ramp: np.ndarray):
     for index in range(scene.GetNumberOfNodesByClass("vtkMRMLColorTableNode")):
         node = scene.GetNthNodeByClass(index, "vtkMRMLColorTableNode")
         if node.GetAttribute(_KEY) == name:
@@ -49,11 +74,10 @@ def measure_color_node(scene, name: str):
     node.SetAttribute(_KEY, name)
     node.SetAttribute("Category", "MRI Seg Suite")
     node.SetNumberOfColors(_STEPS)
-    position = np.linspace(0.0, len(_RAMP) - 1.0, _STEPS - 2)
-    ramp = np.stack([np.interp(position, np.arange(len(_RAMP)), _RAMP[:, c]) for c in range(3)], axis=1)
-    for index, color in enumerate([OUTSIDE_COLOR, ZERO_COLOR, *ramp.tolist()]):
-        label = {0: "not measured", 1: "zero"}.get(index, str(index))
-        node.SetColor(index, label, *color, 1.0)
+    position = np.linspace(0.0, len(ramp) - 1.0, _STEPS - len(first))
+    between = np.stack([np.interp(position, np.arange(len(ramp)), ramp[:, c]) for c in range(3)], axis=1)
+    for index, color in enumerate([*(color for _, color in first.values()), *between.tolist()]):
+        node.SetColor(index, first[index][0] if index in first else str(index), *color, 1.0)
     node.GetLookupTable().SetRange(0, _STEPS - 1)
     scene.AddNode(node)
     return node

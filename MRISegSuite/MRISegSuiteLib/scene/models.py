@@ -44,13 +44,13 @@ def new_model_node(scene, name: str, mesh: vtk.vtkPolyData, color, volumeNode=No
     return node
 
 
-def show_scalars(modelNode, array_name: str, colorNode, highest: float) -> None:
-    """Color a model by a point array over 0..``highest`` (see colors.measure_color_node)."""
+def show_scalars(modelNode, array_name: str, colorNode, highest: float, lowest: float = 0.0) -> None:
+    """Color a model by a point array over ``lowest``..``highest`` (see colors.measure_color_node)."""
     display = modelNode.GetDisplayNode()
     display.SetAndObserveColorNodeID(colorNode.GetID())
     display.SetActiveScalar(array_name, vtk.vtkAssignAttribute.POINT_DATA)
     display.SetScalarRangeFlag(display.UseManualScalarRange)
-    display.SetScalarRange(0.0, highest)
+    display.SetScalarRange(lowest, highest)
     display.SetScalarVisibility(True)
 
 

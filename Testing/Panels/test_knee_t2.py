@@ -1,0 +1,57 @@
+"""KneeSeg's panel with the second echo of a qDESS scan: what is missing is said, T2 is mapped, the bones show it."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from virtual_knee_nodes import add_virtual_knee
+
+from KneeSegLib.t2.steady_state import dess_signals
+from MRISegSuiteLib.panel.run_state import RunState
+from MRISegSuiteLib.scene.exporting import image_of_volume
+from MRISegSuiteLib.scene.volumes import new_volume_node
+
+
+def test_a_second_echo_gives_t2_in_the_table_and_on_the_bones(application, knee, wait_for, picture):
+    ui, slicer = knee.ui, application
+    volume, segmentation = add_virtual_knee(slicer.mrmlScene)
+    first, second = dess_signals(1.0, 1200.0, 40.0, 20.0, 6.0, 25.0)
+    image = sitk.Cast(image_of_volume(volume), sitk.sitkFloat32)
+    later = new_volume_node(slicer.mrmlScene, "second echo", image * float(second / first))
+    parameters = knee._parameterNode
+    parameters.inputVolume, parameters.inputSegmentation = volume, segmentation
+    parameters.secondEcho = volume
+    assert not ui.applyButton.enabled and "second echo is the volume itself" in ui.reasonLabel.text
+
+    parameters.secondEcho = later
+    assert ui.applyButton.enabled
+    ui.t2CollapsibleButton.collapsed = False
+    picture(knee, "knee-t2-inputs")
+    ui.applyButton.click()
+    wait_for(lambda: not knee._run.isRunning)
+    assert knee._run.state == RunState.DONE, ui.errorLabel.text
+    assert "T2 is not mapped" in ui.summaryLabel.text and "tr_ms" in ui.summaryLabel.text
+
+    ui.repetitionTimeSpinBox.value, ui.echoTimeSpinBox.value, ui.flipAngleSpinBox.value = 20.0, 6.0, 25.0
+    ui.layersSpinBox.value = 3
+    ui.applyButton.click()
+    wait_for(lambda: not knee._run.isRunning)
+    assert knee._run.state == RunState.DONE, ui.errorLabel.text
+    nodes = knee._result
+    t2 = slicer.util.arrayFromVolume(nodes.t2)
+    assert np.median(t2[t2 > 0]) == pytest.approx(40.0, abs=2.0)
+    table = nodes.table.GetTable()
+    assert table.GetColumnByName("T2_mean_middle") is not None
+    offered = [ui.coloringSelector.itemData(n) for n in range(ui.coloringSelector.count)]
+    assert offered == ["thickness", "t2"] and ui.coloringSelector.enabled
+    ui.coloringSelector.setCurrentIndex(1)
+    ui.coloringSelector.activated.emit(1)
+    femur = nodes.models["femur"].GetDisplayNode()
+    assert femur.GetActiveScalarName() == "t2_shown_ms" and femur.GetScalarRange()[1] == 80.0
+    picture(knee, "knee-t2-done")
+
+    ui.copyPythonButton.click()
+    text = slicer.app.clipboard().text()
+    assert "echoNodes=echoes" in text and "'tr_ms': 20.0" in text and "layers=3" in text
+    ui.copyCommandButton.click()
+    text = slicer.app.clipboard().text()
+    assert "--echoes" in text and "--t2 tr_ms=20.0,te_ms=6,flip_deg=25.0" in text and "--layers 3" in text

@@ -21,7 +21,7 @@ MASK_LABELS = "femur=1,femoral_cartilage=2,tibia=3,tibial_cartilage=4,patella=5,
 PLAUSIBLE_MM, PLAUSIBLE_MM3 = (1.3, 2.8), (5000, 15000)
 #: What the embedded network reaches on the demo's knee, less a little; raise it with a better network.
 LEAST_DICE = {
-    "femur": 0.95, "tibia": 0.93, "patella": 0.92, "femoral_cartilage": 0.78, "patellar_cartilage": 0.5,
+    "femur": 0.95, "tibia": 0.94, "patella": 0.91, "femoral_cartilage": 0.75, "patellar_cartilage": 0.63,
 }  # fmt: skip
 
 
@@ -145,7 +145,7 @@ def test_demo_finds_the_known_truth(tmp_path):
     error = measured["femoral_cartilage", "whole", "ThCtAB_error"]
     assert error == pytest.approx(measured["femoral_cartilage", "whole", "ThCtAB"]
                                   - measured["femoral_cartilage", "whole", "ThCtAB_true"])  # fmt: skip
-    assert abs(error) < 0.5
+    assert abs(error) < 0.6
     assert "Overlap with the truth" in (out / "report.html").read_text(encoding="utf-8")
 
 

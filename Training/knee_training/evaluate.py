@@ -1,4 +1,5 @@
-"""Test a knee model on virtual knees of subjects that it was never trained on, through the real inference path.
+"""Test a knee model on virtual knees of subjects that it was never trained on, through the real path: inference, and
+the cleaning up that follows it in the pipeline.
 
     PYTHONPATH=MRISegSuite:KneeSeg:Training python -m knee_training.evaluate --labels FOLDER --model ID --out FILE.json
 
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from KneeSegLib.cleaning import clean_labels
 from KneeSegLib.virtual_knee import acquisition, anatomy_labels, contrast
 
 from .slabs import virtual_knee
@@ -77,7 +79,8 @@ def _one(job: tuple[str, str, str, int]) -> dict:
     path, kind, model, seed = job
     image, truth = held_out_knee(Path(path), kind, seed)
     prediction = segment(image, Registry().get(model), "auto")
-    found, wanted = sitk.GetArrayFromImage(prediction.labels), sitk.GetArrayFromImage(truth)
+    labels, _ = clean_labels(prediction.labels, {n: prediction.names[n] for n in anatomy_labels.TARGET_NAMES})
+    found, wanted = sitk.GetArrayFromImage(labels), sitk.GetArrayFromImage(truth)
     scores = {
         name: dice(found == prediction.names[name], wanted == value)
         for name, value in anatomy_labels.TARGET_NAMES.items()

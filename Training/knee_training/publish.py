@@ -1,6 +1,7 @@
 """Turn a training checkpoint into an embedded model: torch export and model card.
 
     PYTHONPATH=MRISegSuite:KneeSeg:Training python -m knee_training.publish --checkpoint last.pt [--scores scores.json]
+        [--mixed-with earlier.pt]
 
 What only a person can say (what was seen on real scans) stays in ``card_texts.json`` beside this file.
 """
@@ -28,8 +29,8 @@ TEXTS = Path(__file__).with_name("card_texts.json")
 #: training; the network is convolutional, and seams between windows cost more than the wider view.
 WINDOW_SLICES, WINDOW = 12, 448
 SETS = {
-    "dess": "virtual knees of held-out subjects, double-echo steady state, fat-suppressed, 0.7 mm slices",
-    "qdess": "virtual knees of held-out subjects, double-echo steady state, fat-suppressed, 1.4 mm slices",
+    "dess": "virtual knees of held-out subjects, double-echo steady state, water excitation, 0.7 mm slices",
+    "qdess": "virtual knees of held-out subjects, double-echo steady state, water excitation, 1.4 mm slices",
     "any": "virtual knees of held-out subjects, random protocol and scanner as in training",
 }
 
@@ -95,12 +96,27 @@ def card_content(texts: dict, entry: dict, scores: dict | None, steps: int, minu
     }
 
 
-def publish(checkpoint: Path, scores: Path | None, models: Path = MODELS) -> Path:
+def averaged(weights: dict, others: dict) -> dict:
+    """The mean of two trainings' weights, the later of which began with the earlier's.
+
+    An earlier network without the branch ``sharpen`` is one whose branch adds nothing.
+    """
+    result = {}
+    for name, value in weights.items():
+        absent = torch.zeros_like(value) if name.startswith("sharpen.2.") else value
+        result[name] = (value + others.get(name, absent)) / 2
+    return result
+
+
+def publish(checkpoint: Path, scores: Path | None, models: Path = MODELS, mixed_with: Path | None = None) -> Path:
     """Write the model folder and return it."""
     texts = json.loads(TEXTS.read_text(encoding="utf-8"))
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     network = KneeNet(len(NAMES), WIDTHS)
-    network.load_state_dict(state["mean"])
+    weights_of = state["mean"]
+    if mixed_with:
+        weights_of = averaged(weights_of, torch.load(mixed_with, map_location="cpu", weights_only=True)["mean"])
+    network.load_state_dict(weights_of)
     network.eval()
     folder = models / texts["id"]
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,10 +132,11 @@ def publish(checkpoint: Path, scores: Path | None, models: Path = MODELS) -> Pat
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--mixed-with", type=Path, help="earlier checkpoint to average the weights with")
     parser.add_argument("--scores", type=Path, help="what training.evaluate wrote")
     parser.add_argument("--models", type=Path, default=MODELS, help="folder of models to write to")
     given = parser.parse_args()
-    folder = publish(given.checkpoint, given.scores, given.models)
+    folder = publish(given.checkpoint, given.scores, given.models, given.mixed_with)
     print(f"{folder}: {sum(f.stat().st_size for f in folder.iterdir()) / 1e6:.1f} MB")
 
 

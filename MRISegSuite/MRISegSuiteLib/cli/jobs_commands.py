@@ -65,14 +65,14 @@ def run_job(job: Job, folder: Path, worker: WorkerPython) -> int:
     begin = time.monotonic()
     process = JobProcess.for_job(job, folder, python=worker.executable, environment=worker.environment)
     lines = ProgressLines()
-    with _termination_as_interrupt():
-        try:
-            process.start()
-            while (state := process.poll()).status == "running":
-                lines.show(state)
-                time.sleep(_POLL_EVERY_S)
-        except KeyboardInterrupt:
-            state = process.cancel()
+    with _end_requests() as asked:
+        process.start()
+        while (state := process.poll()).status == "running":
+            if asked.is_set():
+                state = process.cancel()
+                break
+            lines.show(state)
+            time.sleep(_POLL_EVERY_S)
     lines.end()
     if state.error is not None:
         print(f"mriseg: {state.message} (Details: {folder / LOG_FILE})", file=sys.stderr, flush=True)
@@ -116,19 +116,19 @@ def _existing(path: str) -> str:
 
 
 @contextmanager
-def _termination_as_interrupt():
-    """A polite request to end (kill, a closed terminal) cancels the job as Ctrl+C does."""
+def _end_requests():
+    """An event that is set by Ctrl+C, a polite request to end (kill) or a closed terminal.
+
+    A handler that raised would be lost where Python ignores exceptions (in a finalizer), and the job would go on.
+    """
+    asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield asked
         return
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    former = {name: signal.signal(getattr(signal, name), interrupt) for name in names}
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    former = {name: signal.signal(getattr(signal, name), lambda *_: asked.set()) for name in names}
     try:
-        yield
+        yield asked
     finally:
         for name, handler in former.items():
             signal.signal(getattr(signal, name), handler)

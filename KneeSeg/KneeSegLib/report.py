@@ -50,7 +50,8 @@ OUTCOMES = {
     "Change since the baseline": {
         "ThCtAB_baseline": "Mean thickness over the joint surface at baseline; both times over the same bone.",
         "ThCtAB_followup": "The same at follow-up.",
-        "ThCtAB_change": "Follow-up minus baseline; in brackets ± the smallest detectable change of measuring alone.",
+        "ThCtAB_change": "Follow-up minus baseline; in brackets ± the smallest detectable change of measuring "
+        "alone, to which another scan and another segmentation add.",
         "VC_change": "Change of the volume.",
         "dABp_change": "Change of the denuded part, in percentage points.",
     },

@@ -47,6 +47,8 @@ COLORINGS = {
     "change": (SHOWN_CHANGE, GREATEST_SHOWN_CHANGE_MM, "Change of thickness (mm)", "Change of\nthickness\n(mm)"),
 }
 
+_SHOWN = {array for array, *_ in COLORINGS.values()}
+
 #: What a node is in a result, and the references that hold a result together.
 _PART, _STRUCTURE = "MRISegSuite.Part", "MRISegSuite.Structure"
 _TO_SEGMENTATION, _TO_TABLE, _TO_VOLUME = "MRISegSuiteSegmentation", "MRISegSuiteTable", "MRISegSuiteVolume"
@@ -362,11 +364,14 @@ def _write_models(scene, base, loaded, nodes, volumeNode, parent, old, attribute
         if node is None:
             node = models.new_model_node(
                 scene, f"{base} - {_title(name)} with cartilage thickness", mesh, BY_NAME[name].color, placed_like)
-            array, highest, colors_name, _ = COLORINGS["thickness"]
-            models.show_scalars(node, array, colors.measure_color_node(scene, colors_name), highest)
             fresh.append(node)
         else:
             models.update_model_node(node, mesh)
+        shown = node.GetDisplayNode().GetActiveScalarName() if node.GetDisplayNode() else ""
+        if node in fresh or (shown in _SHOWN and not mesh.GetPointData().HasArray(shown)):
+            # T2 or change that was shown may no longer be part of the result.
+            array, highest, colors_name, _ = COLORINGS["thickness"]
+            models.show_scalars(node, array, colors.measure_color_node(scene, colors_name), highest)
         _connect(node, "model", name, nodes, volumeNode, attributes)
         nodes.models[name] = node
     for (part, name), node in old.items():

@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from MRISegSuiteLib.errors import BadArguments
+from MRISegSuiteLib.images.canonical import same_grid
 from MRISegSuiteLib.images.reading import Volume
 
 from ..measure import KneeMeasurement
@@ -56,6 +57,9 @@ def check_parameters(given: Mapping) -> None:
     for name in NUMBERS:
         if name in given and not (isinstance(given[name], (int, float)) and given[name] > 0):
             raise BadArguments(f"The T2 parameter {name} is {given[name]!r}.", "Give a number above 0.")
+    times = given.get("t1_ms", {})
+    if not (isinstance(times, dict) and all(isinstance(t, (int, float)) and t > 0 for t in times.values())):
+        raise BadArguments(f"The T2 parameter t1_ms is {times!r}.", "Give structures and their T1, numbers above 0.")
     for name, known in CHOICES.items():
         if name in given and given[name] not in known:
             raise BadArguments(f"The T2 parameter {name} is {given[name]!r}.", f"Known are {', '.join(known)}.")
@@ -168,8 +172,7 @@ def _ask(missing: list[str]) -> str:
 def _masks_on(image: sitk.Image, measurement: KneeMeasurement) -> dict[str, np.ndarray]:
     """The measured structures on the grid of the scan."""
     labels = measurement.labels
-    same = labels.GetSize() == image.GetSize() and np.allclose(labels.GetOrigin(), image.GetOrigin(), atol=1e-3)
-    if not (same and np.allclose(labels.GetDirection(), image.GetDirection(), atol=1e-5)):
+    if not same_grid(image, labels):
         labels = sitk.Resample(labels, image, sitk.Transform(), sitk.sitkNearestNeighbor)
     array = sitk.GetArrayViewFromImage(labels)
     return {name: array == BY_NAME[name].label for name in measurement.knee.boxes}

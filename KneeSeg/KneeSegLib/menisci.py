@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 
 from .anatomy import CanonicalKnee
 from .joint import MeasuredBone
+from .outcomes import table_row
 from .structures import words
 
 METHOD = "meniscus voxels seen along the plateaus' normal"
@@ -45,16 +46,7 @@ def meniscus_rows(knee: CanonicalKnee, tibia: MeasuredBone, warnings: list[str])
             "coverage": (_coverage(voxels, surface, area, max(pitch, float(knee.spacing.max()) / 2)), "%"),
         }
         for name, (value, unit) in values.items():
-            rows.append(
-                {
-                    "structure": meniscus,
-                    "region": "whole",
-                    "name": name,
-                    "value": value,
-                    "unit": unit,
-                    "method": METHOD,
-                }
-            )
+            rows.append(table_row(meniscus, "whole", name, value, unit, METHOD))
     return rows
 
 

@@ -46,11 +46,7 @@ def region_outcomes(structure: str, region: str, thickness: ThicknessMap, inside
     sd_t = float(np.sqrt(max(square - mean_t**2, 0.0))) if t_area > 0 else np.nan
 
     def row(name, value, unit, sd=None):
-        result = {"structure": structure, "region": region, "name": name, "value": float(value), "unit": unit}
-        if sd is not None:
-            result["sd"] = float(sd)
-        result["method"] = METHOD
-        return result
+        return table_row(structure, region, name, value, unit, METHOD, sd)
 
     return [
         volume_row(structure, region, volume),
@@ -65,14 +61,15 @@ def region_outcomes(structure: str, region: str, thickness: ThicknessMap, inside
 
 def volume_row(structure: str, region: str, volume: float, name: str = "VC") -> dict:
     """Row of a cartilage volume, mm^3."""
-    return {
-        "structure": structure,
-        "region": region,
-        "name": name,
-        "value": float(volume),
-        "unit": "mm3",
-        "method": VOLUME_METHOD,
-    }
+    return table_row(structure, region, name, volume, "mm3", VOLUME_METHOD)
+
+
+def table_row(structure: str, region: str, name: str, value: float, unit: str, method: str, sd=None) -> dict:
+    """A row of the table of measurements; ``sd`` only where there is one."""
+    row = {"structure": structure, "region": region, "name": name, "value": float(value), "unit": unit}
+    if sd is not None:
+        row["sd"] = float(sd)
+    return row | {"method": method}
 
 
 def _mean_sd(values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:

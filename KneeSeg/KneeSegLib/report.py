@@ -19,12 +19,14 @@ from MRISegSuiteLib.reports.surface_pictures import (
     surface_figure,
 )
 
+from .layers import MOST_LAYERS, layer_names
 from .regions import TITLES as REGION_TITLES
+from .scales import GREATEST_SHOWN_CHANGE_MM, LONGEST_SHOWN_MS, THICKEST_SHOWN_MM
 from .structures import BY_NAME, STRUCTURES
 from .subregions import SUBREGIONS
 
-#: End of the color scale of thickness (mm); the same as in the scene.
-THICKEST_SHOWN_MM = 4.0
+#: Names of layers, however many there are; from the bone (deep, layer 1) to the joint (superficial).
+_LAYERS = tuple(dict.fromkeys(text for count in range(2, MOST_LAYERS + 1) for text in layer_names(count)))
 
 #: Tables of the report: heading -> columns, named after Eckstein et al. 2006, and what they mean.
 OUTCOMES = {
@@ -32,8 +34,7 @@ OUTCOMES = {
         "ThCtAB": "Mean cartilage thickness over the total area of subchondral bone, bare bone counted as 0; ± SD.",
         "ThCcAB": "Mean cartilage thickness over the area that cartilage covers; ± its SD.",
         "VC": "Volume of the cartilage.",
-        "VC_deep": "Volume of the layer next to the bone.",
-        "VC_superficial": "Volume of the layer next to the joint.",
+        **{f"VC_{text}": f"Volume of the {text.replace('_', ' ')} layer." for text in _LAYERS},
         "tAB": "Total area of subchondral bone, covered or bare.",
         "cAB": "Area of subchondral bone that cartilage covers.",
         "dAB": "Denuded area: bare subchondral bone.",
@@ -42,8 +43,7 @@ OUTCOMES = {
     "T2": {
         "T2_mean": "Mean T2 of the valid voxels; ± its SD.",
         "T2_median": "Median T2 of the valid voxels.",
-        "T2_mean_deep": "Mean T2 of the layer next to the bone.",
-        "T2_mean_superficial": "Mean T2 of the layer next to the joint.",
+        **{f"T2_mean_{text}": f"Mean T2 of the {text.replace('_', ' ')} layer." for text in _LAYERS},
         "T2_r2": "Median r² of the fit.",
         "T2_excluded": "Voxels left out: no signal, no solution, outside of the valid range, or a poor fit.",
     },
@@ -60,11 +60,6 @@ OUTCOMES = {
         "coverage": "Part of the plateau's joint surface that lies under the meniscus.",
     },
 }
-#: Point data of a change, end of its color scale (mm), and where there is one.
-_CHANGE = ("change_mm", 1.0, "compared")
-#: End of the color scale of T2 (ms); the same as in the scene.
-LONGEST_SHOWN_MS = 80.0
-
 _SUBREGION_KEY = (
     "MFC, LFC: medial and lateral condyle; a anterior, ec external, cc central, ic internal, p posterior. "
     "MTC, LTC: plateaus; a anterior, e external, p posterior, i internal, c central."
@@ -120,7 +115,10 @@ def write_knee_report(
     titles = {name: structure.title for name, structure in BY_NAME.items()} | REGION_TITLES
     colors = {name: structure.color for name, structure in BY_NAME.items()}
     shown = [*_slices(image, labels, names, colors), *_chart(result, titles, colors), *_surfaces(surfaces, side)]
-    shown += _change_pictures(surfaces, side)
+    shown += _mapped(
+        surfaces, side, "change_mm", "compared", ("Change of thickness (mm)", GREATEST_SHOWN_CHANGE_MM),
+        "picture_change", "Thickness at follow-up minus at baseline; red is loss.",
+    )
     if t2 is not None:
         shown += _t2_pictures(image, t2, labels, names, surfaces, side)
     report = Report(title, facts, titles, OUTCOMES, [*pictures, *shown], tables)
@@ -175,29 +173,20 @@ def _surfaces(surfaces, side) -> list[Picture]:
 
 
 def _mapped(surfaces, side, scalar: str, where: str, scale: tuple[str, float], role: str, caption: str):
-    """One picture of a measure on the bones that carry it."""
+    """One picture of a measure on the bones that carry it; of a change the scale goes to both sides."""
+    of_change = scalar == "change_mm"
+    surface_of = change_surface if of_change else mapped_surface
     views = []
     for bone, directions in _THICKNESS_VIEWS.items():
         mesh = surfaces.get(bone)
         if mesh is None or not mesh.GetPointData().HasArray(scalar):
             continue
-        surface = mapped_surface(mesh, scalar, scale[1], where)
+        surface = surface_of(mesh, scalar, scale[1], where)
         for direction in _sides_known(directions, side):
             views.append(View(f"{BY_NAME[bone].title}, {direction}", [surface], direction))
-    return [Picture(role, caption, surface_figure(views, side, scale, columns=4))] if views else []
-
-
-def _change_pictures(surfaces, side) -> list[Picture]:
-    views = [
-        View(f"{BY_NAME[bone].title}, {direction}", [change_surface(mesh, *_CHANGE)], direction)
-        for bone, directions in _THICKNESS_VIEWS.items()
-        if (mesh := surfaces.get(bone)) is not None and mesh.GetPointData().HasArray(_CHANGE[0])
-        for direction in _sides_known(directions, side)
-    ]
     if not views:
         return []
-    figure = surface_figure(views, side, ("Change of thickness (mm)", _CHANGE[1]), columns=4, of_change=True)
-    return [Picture("picture_change", "Thickness at follow-up minus at baseline; red is loss.", figure)]
+    return [Picture(role, caption, surface_figure(views, side, scale, columns=4, of_change=of_change))]
 
 
 def _t2_pictures(image, t2, labels, names, surfaces, side) -> list[Picture]:

@@ -26,6 +26,7 @@ from MRISegSuiteLib.scene.change import SceneChange
 
 from .layers import MOST_LAYERS, layer_structures
 from .regions import TITLES as REGION_TITLES
+from .scales import GREATEST_SHOWN_CHANGE_MM, LONGEST_SHOWN_MS, THICKEST_SHOWN_MM
 from .structures import BY_NAME, INPUT_NAMES, STRUCTURES, words
 from .subregions import SUBREGIONS
 
@@ -36,10 +37,6 @@ T2, SHOWN_T2 = "t2_ms", "t2_shown_ms"
 CHANGE, SHOWN_CHANGE = "change_mm", "change_shown_mm"
 #: Point data that is shown: thickness on the joint surface, something else elsewhere (see colors.shown_values).
 SHOWN_THICKNESS = "thickness_shown_mm"
-#: End of the color scale, mm: thicker is rare (patella) and still tells.
-THICKEST_SHOWN_MM = 4.0
-LONGEST_SHOWN_MS = 80.0
-GREATEST_SHOWN_CHANGE_MM = 1.0
 #: What the bones can be colored by: measure -> point data, end of its scale, name of its colors, title of its legend.
 COLORINGS = {
     "thickness": (SHOWN_THICKNESS, THICKEST_SHOWN_MM, "Cartilage thickness (mm)", "Cartilage\nthickness\n(mm)"),
@@ -467,7 +464,7 @@ def _parts_of(scene, segmentationNode) -> dict:
 
 def _is_sealed(node) -> bool:
     """Nodes whose content a person may edit."""
-    return node.IsA("vtkMRMLTableNode") or node.IsA("vtkMRMLModelNode")
+    return any(node.IsA(kind) for kind in ("vtkMRMLTableNode", "vtkMRMLModelNode", "vtkMRMLVolumeNode"))
 
 
 def _base_name(anchor, job_folder) -> str:

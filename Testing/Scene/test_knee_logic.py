@@ -203,6 +203,12 @@ def test_two_echoes_become_a_t2_map_layers_and_numbers_and_stay_when_measured_ag
     assert scene.GetNumberOfNodes() == count and again.t2 is nodes.t2 and again.layers is nodes.layers
     assert value_of(again.table, "Femoral cartilage", "T2_mean_middle") == pytest.approx(40.0, abs=0.05)
 
+    t2 = slicer.util.arrayFromVolume(nodes.t2)
+    t2[:10] = 0  # a person cuts away what is not wanted
+    nodes.t2.GetImageData().Modified()
+    once_more = logic.measureAgain(segmentation)
+    assert once_more.t2 is not nodes.t2 and (slicer.util.arrayFromVolume(nodes.t2)[:10] == 0).all()
+
 
 def test_a_protocol_that_nobody_knows_is_asked_for_and_the_rest_is_measured(scene, knee_image, segmentation):
     echoes, _ = add_echoes(scene, knee_image)

@@ -12,6 +12,7 @@ from MRISegSuiteLib.meshes.surface_fields import Smoother, submesh
 from ..anatomy import CanonicalKnee
 from ..joint import MeasuredBone, MeasuredCartilage
 from ..layers import layer_names
+from ..outcomes import table_row
 from .maps import REASONS, T2Map
 
 #: T2 on the surface is averaged along it with this standard deviation, mm.
@@ -52,7 +53,7 @@ def cartilage_rows(
         here = inside[cartilage.voxels.vertex]
         rows.extend(t2_rows(structure, name, t2[here], reason[here], method))
         if has_fit:
-            rows.append(_row(structure, name, "T2_r2", _median(quality[here]), "1", method))
+            rows.append(table_row(structure, name, "T2_r2", _median(quality[here]), "1", method))
         if layers > 1:
             for n, text in enumerate(layer_names(layers)):
                 one = here & (layer == n)
@@ -66,8 +67,8 @@ def t2_rows(structure: str, region: str, t2: np.ndarray, reason: np.ndarray, met
     excluded = 100 * (1 - len(valid) / len(t2)) if len(t2) else np.nan
     return [
         _mean_row(structure, region, "T2_mean", valid, method),
-        _row(structure, region, "T2_median", _median(valid), "ms", method),
-        _row(structure, region, "T2_excluded", excluded, "%", method),
+        table_row(structure, region, "T2_median", _median(valid), "ms", method),
+        table_row(structure, region, "T2_excluded", excluded, "%", method),
     ]
 
 
@@ -114,16 +115,8 @@ def _spread(bone: MeasuredBone, covered: np.ndarray, vertex: np.ndarray, t2: np.
 
 
 def _mean_row(structure, region, name, values, method) -> dict:
-    mean = float(values.mean()) if len(values) else np.nan
-    row = _row(structure, region, name, mean, "ms", method)
-    row["sd"] = float(values.std()) if len(values) else np.nan
-    return row
-
-
-def _row(structure, region, name, value, unit, method) -> dict:
-    return {
-        "structure": structure, "region": region, "name": name, "value": float(value), "unit": unit, "method": method,
-    }
+    mean, sd = (float(values.mean()), float(values.std())) if len(values) else (np.nan, np.nan)
+    return table_row(structure, region, name, mean, "ms", method, sd)
 
 
 def _median(values: np.ndarray) -> float:

@@ -31,7 +31,7 @@ def knee(arguments, worker: WorkerPython) -> int:
     """``mriseg knee``"""
     inputs, parameters, model = {}, {"side": arguments.side, "device": arguments.device}, None
     for name in ("without", "layers", "t2"):
-        if getattr(arguments, name):
+        if getattr(arguments, name) not in (None, [], {}):
             parameters[name] = getattr(arguments, name)
     if arguments.input is not None:
         inputs["image"] = _existing(arguments.input)

@@ -35,6 +35,8 @@ PLANES = {
 }
 
 _MARGIN_MM = 12.0
+#: Room for the color scale under a montage.
+_SCALE_INCHES = 0.55
 #: Slices that show less than this part of what the fullest slice shows are not drawn.
 _SMALLEST_PART = 0.15
 
@@ -73,14 +75,8 @@ def slice_montage(
     chosen = _best_slices(values, important or drawn, count)
     rows, columns = _window(values, drawn, spacing)
     low, high = (0.0, 1.0) if gray is None else np.percentile(gray[chosen], (0.5, 99.7))
-    across = min(len(chosen), 4)
-    down = -(-len(chosen) // across)
-    size_mm = ((columns.stop - columns.start) * spacing[2], (rows.stop - rows.start) * spacing[1])
-    cell = width_inches / across
-    figure = Figure(figsize=(width_inches, cell * size_mm[1] / size_mm[0] * down), facecolor="black")
-    FigureCanvasAgg(figure)
-    for number, k in enumerate(chosen):
-        axes = figure.add_axes((number % across / across, 1 - (number // across + 1) / down, 1 / across, 1 / down))
+    figure, cells = _grid(len(chosen), rows, columns, spacing, width_inches)
+    for axes, k in zip(cells, chosen, strict=True):
         _draw(
             axes,
             None if gray is None else gray[k, rows, columns],
@@ -117,30 +113,33 @@ def value_montage(
     chosen = _best_slices(found, names, count)
     rows, columns = _window(found, names, spacing)
     low, high = np.percentile(gray[chosen], (0.5, 99.7))
-    across = min(len(chosen), 4)
-    down = -(-len(chosen) // across)
-    height, width = rows.stop - rows.start, columns.stop - columns.start
-    cell = width_inches / across
-    tall = cell * height * spacing[1] / (width * spacing[2]) * down
-    scale = 0.55  # inches for the scale
-    figure = Figure(figsize=(width_inches, tall + scale), facecolor="black")
-    FigureCanvasAgg(figure)
-    extent = (0, width * spacing[2], height * spacing[1], 0)
-    for number, k in enumerate(chosen):
-        part = tall / (tall + scale)
-        axes = figure.add_axes(
-            (number % across / across, 1 - (number // across + 1) * part / down, 1 / across, part / down)
-        )
+    figure, cells = _grid(len(chosen), rows, columns, spacing, width_inches, _SCALE_INCHES)
+    extent = (0, (columns.stop - columns.start) * spacing[2], (rows.stop - rows.start) * spacing[1], 0)
+    for axes, k in zip(cells, chosen, strict=True):
         axes.imshow(gray[k, rows, columns], cmap="gray", vmin=low, vmax=high, extent=extent, interpolation="bilinear")
         shown = np.isin(found[k, rows, columns], list(names.values())) & (measure[k, rows, columns] > 0)
         color = np.ma.masked_where(~shown, measure[k, rows, columns])
         drawn = axes.imshow(color, cmap="viridis", vmin=0, vmax=highest, extent=extent, interpolation="nearest")
         axes.axis("off")
         _letter(axes, view.letters)
-    bar = figure.add_axes((0.25, 0.6 * scale / (tall + scale), 0.5, 0.25 * scale / (tall + scale)))
+    share = _SCALE_INCHES / figure.get_figheight()
+    bar = figure.add_axes((0.25, 0.6 * share, 0.5, 0.25 * share))
     figure.colorbar(drawn, cax=bar, orientation="horizontal").ax.tick_params(colors="white", labelsize=7)
     bar.set_title(title, color="white", fontsize=8, pad=2)
     return figure
+
+
+def _grid(count: int, rows: slice, columns: slice, spacing, width_inches: float, below_inches: float = 0.0):
+    """A black figure with ``count`` cells of the window's shape, four a row, and room below; figure and axes."""
+    across = min(count, 4)
+    down = -(-count // across)
+    shape = (rows.stop - rows.start) * spacing[1] / ((columns.stop - columns.start) * spacing[2])
+    tall = width_inches / across * shape * down
+    figure = Figure(figsize=(width_inches, tall + below_inches), facecolor="black")
+    FigureCanvasAgg(figure)
+    height = tall / (tall + below_inches) / down
+    places = [(n % across / across, 1 - (n // across + 1) * height, 1 / across, height) for n in range(count)]
+    return figure, [figure.add_axes(place) for place in places]
 
 
 def _arrays(image, labels, axes):

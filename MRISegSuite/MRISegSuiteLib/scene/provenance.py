@@ -45,12 +45,12 @@ def mark(node, attributes: dict[str, str]) -> None:
 
 
 def seal(node) -> None:
-    """Remember the content of a table or model node as we wrote it (see :func:`was_edited`)."""
+    """Remember the content of a table, model or volume node as we wrote it (see :func:`was_edited`)."""
     node.SetAttribute(_DIGEST, _digest(node))
 
 
 def was_edited(node) -> bool:
-    """True if someone changed the cells or the mesh of a node since :func:`seal`, or it was never sealed."""
+    """True if someone changed cells, mesh or voxels of a node since :func:`seal`, or it was never sealed."""
     return node.GetAttribute(_DIGEST) != _digest(node)
 
 
@@ -62,6 +62,10 @@ def _digest(node) -> str:
             column = table.GetColumn(index)
             cells = [_cell(column, row) for row in range(table.GetNumberOfRows())]
             digest.update(json.dumps([column.GetName(), cells]).encode())
+    elif node.IsA("vtkMRMLVolumeNode"):
+        image = node.GetImageData()
+        if image is not None:
+            digest.update(_bytes(image.GetPointData().GetScalars()))
     else:
         mesh = node.GetPolyData()
         if mesh is not None and mesh.GetPoints() is not None:

@@ -26,7 +26,9 @@ from slicer.util import VTKObservationMixin
 
 from KneeSegLib import scene as knee_scene
 from KneeSegLib.knee_logic import KneeLogic
+from KneeSegLib.panel.shape_browser_panel import BrowserWidgets, ShapeBrowserPanel
 from KneeSegLib.recipes import Done, command_recipe, python_recipe
+from KneeSegLib.shape import TASK as SHAPE_TASK
 from KneeSegLib.summary import summary_of_table
 from MRISegSuiteLib.environment import WorkerEnvironment
 from MRISegSuiteLib.errors import SuiteError
@@ -101,6 +103,9 @@ class KneeSegParameterNode:
     repetitionTime, echoTime (ms), flipAngle (degrees), spoilerArea (gauss/cm us), spoilerDuration (us): of that scan;
         0 takes what the DICOM files say.
     layers: number of depth layers.
+    measureThickness: make surfaces and measure cartilage.
+    fitShape: fit a shape model; shapeModelId: which, empty: the embedded one.
+    baseline: segmentation of the same knee at an earlier time (may be empty).
     resultSegmentation: the segmentation of the last run, what "measure again" measures.
     """
 
@@ -117,6 +122,10 @@ class KneeSegParameterNode:
     spoilerArea: float = 0.0
     spoilerDuration: float = 0.0
     layers: int = 2
+    measureThickness: bool = True
+    fitShape: bool = True
+    shapeModelId: str = ""
+    baseline: vtkMRMLSegmentationNode
     resultSegmentation: vtkMRMLSegmentationNode
 
 
@@ -130,7 +139,7 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode = None
         self._parameterNodeGuiTag = None
         self._run = None
-        self._models = None
+        self._models = self._shapeModels = self._browser = None
         self._pending = self._done = None  # the run under way, and the last one: what the copy buttons describe
         self._result = None  # KneeNodes of the chosen result
         self._warnings = []
@@ -150,12 +159,19 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                        self.ui.errorFrame, self.ui.errorLabel, self.ui.detailsButton, self.ui.detailsText),
             startText=_("&Apply"), onFinished=self._onFinished, onStateChanged=self._updateButtons)
         self._models = ModelChooser(self.ui.modelSelector, self.ui.modelLabel, "knee", self._onModelChosen)
+        self._shapeModels = ModelChooser(
+            self.ui.shapeModelSelector, self.ui.shapeModelLabel, SHAPE_TASK, self._onShapeModelChosen)
+        self._browser = ShapeBrowserPanel(
+            BrowserWidgets(self.ui.browserCollapsibleButton, self.ui.modeSpinBox, self.ui.weightSlider,
+                           self.ui.browserLabel, self.ui.resetShapeButton),
+            lambda: self._shapeModels.card, self._fittedShape)
         self._workerProblem = self._findWorkerProblem()
 
         rows = self.ui.resultTable.verticalHeader()
         rows.setVisible(False)
         rows.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-        selectors = ("inputVolumeSelector", "inputSegmentationSelector", "secondEchoSelector", "resultSelector")
+        selectors = ("inputVolumeSelector", "inputSegmentationSelector", "secondEchoSelector", "baselineSelector",
+                     "resultSelector")
         give_buddies(self.ui, selectors)
         for name in selectors:  # a long name of a node must not make the panel wide
             getattr(self.ui, name).sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
@@ -187,6 +203,7 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def enter(self):
         self._initializeParameterNode()
         self._models.refresh(self._parameterNode.modelId)
+        self._shapeModels.refresh(self._parameterNode.shapeModelId)
         self._workerProblem = self._findWorkerProblem()
         self._update()
 
@@ -198,6 +215,7 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._run.cancel(_("Cancelled, because the scene was closed."))
         self._observeEdits(None)
         self._result = self._done = None
+        self._browser.close()
         self._warnings = []
         self._setParameterNode(None)
 
@@ -248,6 +266,8 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return _("Choose a knee MRI to segment, or a segmentation to measure.")
         if volume is not None and volume.GetImageData() is None:
             return _("The volume \"{name}\" holds no image. Choose another one.").format(name=volume.GetName())
+        if parameters.baseline is not None and parameters.baseline == segmentation:
+            return _("The baseline is the segmentation itself. Choose one of an earlier time, or none.")
         if parameters.secondEcho is not None and parameters.secondEcho == volume:
             return _("The second echo is the volume itself. Choose the other echo, or none.")
         if segmentation is not None:
@@ -298,7 +318,8 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _showColorings(self, nodes):
         """Offer what the bones of the result can be colored by."""
-        titles = {"thickness": _("Cartilage thickness"), "t2": _("T2"), "change": _("Change since baseline")}
+        titles = {"thickness": _("Cartilage thickness"), "t2": _("T2"), "change": _("Change since baseline"),
+                  "shape": _("Bone beyond shape model")}
         offered = knee_scene.colorings_of(nodes) if nodes is not None else []
         selector = self.ui.coloringSelector
         if [selector.itemData(n) for n in range(selector.count)] != offered:
@@ -357,6 +378,16 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._parameterNode.modelId = modelId
             self._update()
 
+    def _onShapeModelChosen(self, modelId):
+        if self._parameterNode is not None:
+            self._parameterNode.shapeModelId = modelId
+            self._browser.close()
+
+    def _fittedShape(self):
+        """The bone as a shape model made it of the shown result, or None."""
+        shapes = self._result.shapes if self._result is not None else {}
+        return next(iter(shapes.values()), None)
+
     # -- what the buttons do -----------------------------------------------------------------------------------------
 
     def _onApply(self, checked=False):
@@ -369,15 +400,29 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         modelId = "" if measuring or card is None else card.id
         volume, segmentation = parameters.inputVolume, parameters.inputSegmentation
         side, device = parameters.side.value, parameters.device.value
-        more = self._t2Arguments()
+        more = self._moreArguments()
         self._start(volume, segmentation, modelId, side, device, again=False, more=more,
                     begin=lambda: self.logic.process(
                         volume, modelId=modelId, side=side, device=device, segmentationNode=segmentation,
                         waitForCompletion=False, **more))
 
-    def _t2Arguments(self):
-        """What the section "T2 and layers" says, as arguments of the logic; defaults are left out."""
+    def _moreArguments(self):
+        """What the folded sections say, as arguments of the logic; defaults are left out."""
         parameters = self._parameterNode
+        more = self._t2Arguments(parameters)
+        stages = {"thickness": parameters.measureThickness, "shape": parameters.fitShape}
+        without = [name for name, wanted in stages.items() if not wanted]
+        if without:
+            more["without"] = without
+        embedded = self._shapeModels.card is None or self._shapeModels.card.embedded
+        if parameters.fitShape and not (embedded and not parameters.shapeModelId):
+            more["shapeModelId"] = self._shapeModels.card.id
+        if parameters.baseline is not None:
+            more["baselineNode"] = parameters.baseline
+        return more
+
+    def _t2Arguments(self, parameters):
+        """What the section "T2 and layers" says."""
         more = {"layers": parameters.layers} if parameters.layers != parameters.default("layers") else {}
         if parameters.secondEcho is not None and parameters.inputVolume is not None:
             more["echoNodes"] = [parameters.inputVolume, parameters.secondEcho]
@@ -404,7 +449,10 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             modelId=modelId, side=side, device=device, again=again, layers=(more or {}).get("layers"),
             echoes=[node.GetName() for node in (more or {}).get("echoNodes", [])],
             echoFiles=[file_of_node(node) for node in (more or {}).get("echoNodes", [])],
-            t2=(more or {}).get("t2", {}))
+            t2=(more or {}).get("t2", {}), without=(more or {}).get("without", []),
+            shapeModelId=(more or {}).get("shapeModelId", ""),
+            baseline=more["baselineNode"].GetName() if more and "baselineNode" in more else None,
+            baselineFile=file_of_node(more["baselineNode"]) if more and "baselineNode" in more else None)
         # Edits from here on are not in the numbers that this run will give.
         self._edited = False
         self._run.start(LogicRunner(self.logic, begin))
@@ -427,7 +475,9 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             editor.setSourceVolumeNode(volume)
 
     def _onShowPlot(self, checked=False):
-        slicer.modules.plots.logic().ShowChartInLayout(self._result.chart)
+        shown = self.ui.coloringSelector.itemData(self.ui.coloringSelector.currentIndex)
+        ofChange = shown == "change" and self._result.changeChart is not None
+        slicer.modules.plots.logic().ShowChartInLayout(self._result.changeChart if ofChange else self._result.chart)
 
     def _onLegend(self, checked=False):
         self._legend().SetVisibility(self.ui.legendCheckBox.checked)

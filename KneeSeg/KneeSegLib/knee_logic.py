@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import slicer
@@ -32,12 +32,15 @@ _INPUTS = "input"
 
 
 @dataclass
-class _T2Inputs:
-    """What T2 and layers are measured from."""
+class _More:
+    """What is measured beside the regions, and from what; kept on the result for the next time."""
 
-    layers: int | None
-    echoNodes: list
-    t2: dict
+    layers: int | None = None
+    echoNodes: list = field(default_factory=list)
+    t2: dict = field(default_factory=dict)
+    without: list = field(default_factory=list)
+    shapeModelId: str = ""
+    baselineNode: object = None
 
 
 @dataclass
@@ -45,7 +48,7 @@ class _Run:
     """A job under way: its process and the nodes it was made from.
 
     ``nodeNames``: exported file -> name of its node, for what the job says about the file.
-    ``more``: what T2 and layers are measured from, to be remembered for the next time.
+    ``more``: what else is measured, to be remembered for the next time.
     """
 
     process: JobProcess
@@ -55,7 +58,7 @@ class _Run:
     update: bool
     warnings: list
     nodeNames: dict
-    more: _T2Inputs
+    more: _More
 
 
 class KneeLogic:
@@ -77,7 +80,8 @@ class KneeLogic:
 
     def process(self, volumeNode=None, modelId: str = "", side: str = "auto", device: str = "auto",
                 segmentationNode=None, waitForCompletion: bool = True, jobFolder=None, progress=None,
-                environment=None, layers: int | None = None, echoNodes=(), t2: dict | None = None):
+                environment=None, layers: int | None = None, echoNodes=(), t2: dict | None = None, without=(),
+                shapeModelId: str = "", baselineNode=None):
         """Segment ``volumeNode`` and measure it, or measure ``segmentationNode`` where one is given.
 
         Args:
@@ -96,6 +100,9 @@ class KneeLogic:
                 are segmented. Two are taken for qDESS, more for a train of spin echoes.
             t2: how T2 is mapped, and what DICOM does not say (see KneeSegLib.t2.stage): ``method``, ``tr_ms``,
                 ``te_ms`` (list), ``flip_deg``, ``spoiler_area``, ``spoiler_us`` …
+            without: stages to leave out: "thickness" (and all that needs it), "shape", "t2".
+            shapeModelId: id of the shape model; empty for the embedded one.
+            baselineNode: vtkMRMLSegmentationNode of the same knee at an earlier time: tells what changed since.
 
         Returns:
             :class:`KneeSegLib.scene.KneeNodes`, or None.
@@ -103,7 +110,7 @@ class KneeLogic:
         Raises:
             SuiteError: of the kind that names what is wrong (see MRISegSuiteLib.errors); the scene is unchanged.
         """
-        more = _T2Inputs(layers, list(echoNodes), dict(t2 or {}))
+        more = _More(layers, list(echoNodes), dict(t2 or {}), list(without), shapeModelId, baselineNode)
         self._start(volumeNode, segmentationNode, modelId, side, device, jobFolder, environment, False, more)
         return self._wait(progress) if waitForCompletion else None
 
@@ -114,14 +121,14 @@ class KneeLogic:
         The segmentation is not changed, but for the DICOM tag "algorithm type" of edited segments. The table, surfaces
         and chart that belong to it are updated in place, so that no number stays beside a segmentation that it does
         not describe; colors and visibility that the user chose stay. One that a person edited (or removed) since is
-        left alone, and a new one made beside it. T2 and layers are measured again as they were.
+        left alone, and a new one made beside it. T2, layers, shape and change are measured again as they were.
 
         Arguments, returns and raises: see :meth:`process`.
         """
         if segmentationNode is None:
             raise BadArguments("There is no segmentation to measure.", "Choose a segmentation.")
         volumeNode = knee_scene.volume_of(segmentationNode)
-        more = _T2Inputs(*knee_scene.t2_inputs_of(segmentationNode))
+        more = _More(**knee_scene.inputs_of(segmentationNode))
         self._start(volumeNode, segmentationNode, "", side, "auto", jobFolder, environment, True, more)
         return self._wait(progress) if waitForCompletion else None
 
@@ -171,7 +178,7 @@ class KneeLogic:
             raise error_with_node_names(state.error, run.nodeNames)
         load = knee_scene.update_results if run.update else knee_scene.add_results
         nodes = load(slicer.mrmlScene, run.folder, run.volumeNode, run.segmentationNode)
-        knee_scene.remember_t2_inputs(nodes.segmentation, run.more.layers, run.more.echoNodes, run.more.t2)
+        knee_scene.remember_inputs(nodes.segmentation, **vars(run.more))
         nodes.warnings = run.warnings + [with_node_names(text, run.nodeNames) for text in nodes.warnings]
         return nodes
 
@@ -208,8 +215,12 @@ class KneeLogic:
                 nodeNames[path] = node.GetName()
             known = protocol_of_echoes(more.echoNodes)
             parameters["t2"] = known | more.t2
-        if more.layers is not None:
-            parameters["layers"] = more.layers
+        if more.baselineNode is not None:
+            path, parameters["baseline_labels"], _ = write_segmentation_for_job(
+                more.baselineNode, None, INPUT_NAMES, folder / _INPUTS / "baseline")
+            inputs["baseline"], nodeNames[path] = str(path), more.baselineNode.GetName()
+        given = {"layers": more.layers, "without": more.without, "shape_model": more.shapeModelId}
+        parameters |= {name: value for name, value in given.items() if value}
         if segmentationNode is not None:
             path, parameters["labels"], warnings = write_segmentation_for_job(
                 segmentationNode, volumeNode, INPUT_NAMES, folder / _INPUTS)

@@ -25,15 +25,16 @@ from .followup.change import KneeChange, compare_knees, read_repeatability
 from .layers import DEFAULT_LAYERS, MOST_LAYERS
 from .measure import KneeMeasurement, MeasureOptions, measure_knee
 from .results import Segmented, write_results
+from .shape.stage import ShapeResults, choose_model, fit_knee_shape
 from .structures import BY_NAME, INPUT_NAMES, STRUCTURES, UNSPLIT_TIBIAL_CARTILAGE
 from .t2.stage import T2Results, check_parameters, map_t2
 
 #: What can be left out (job parameter ``without``). Segmentation is left out by giving one.
-STAGES = ("thickness", "t2")
+STAGES = ("thickness", "shape", "t2")
 
 #: Where each step ends, as a fraction of the whole job: with inference, and without.
-_WITH_MODEL = {"read": 0.04, "segment": 0.66, "measure": 0.80, "t2": 0.86}
-_WITHOUT_MODEL = {"read": 0.10, "segment": 0.15, "measure": 0.55, "t2": 0.70}
+_WITH_MODEL = {"read": 0.04, "segment": 0.64, "measure": 0.76, "shape": 0.82, "t2": 0.88}
+_WITHOUT_MODEL = {"read": 0.08, "segment": 0.12, "measure": 0.45, "shape": 0.62, "t2": 0.74}
 
 
 def run(job: Job, context: JobContext) -> Result:
@@ -42,8 +43,9 @@ def run(job: Job, context: JobContext) -> Result:
     Inputs: ``image`` and / or ``segmentation``; ``echoes``: files of the single echoes where the image is not DICOM;
     ``baseline``: the folder of a finished knee job of the same knee at an earlier time, or its segmentation.
     Parameters: ``side`` (auto, left, right), ``labels`` (name -> value of a label map), ``device``, ``without`` (list
-    of ``STAGES``), ``layers`` (number of depth layers), ``t2`` (see ``t2.stage``). The model is the job's, or the
-    first knee model of the registry.
+    of ``STAGES``), ``layers`` (number of depth layers), ``t2`` (see ``t2.stage``), ``shape_model`` (id; the embedded
+    one by default), ``baseline_labels`` (as ``labels``, which it is by default). The model is the job's, or the first
+    knee model of the registry.
 
     Raises:
         SuiteError: of the kind that names what is wrong.
@@ -70,13 +72,16 @@ def run(job: Job, context: JobContext) -> Result:
     )
     for text in measurement.warnings:
         context.warn(text)
+    shape = None
+    if "shape" not in without:
+        shape = measure_shape(measurement, job, context, _within(context, share["measure"], share["shape"]))
     t2 = None
     if volume is not None and "t2" not in without:
-        t2 = measure_t2(volume, measurement, given, layers, context, _within(context, share["measure"], share["t2"]))
+        t2 = measure_t2(volume, measurement, given, layers, context, _within(context, share["shape"], share["t2"]))
     change = None
     if job.inputs.get("baseline"):
         change = compare_with(job.inputs["baseline"], measurement, job, context, share)
-    return write_results(segmented, measurement, volume, job, context, share["t2"], t2, layers, change)
+    return write_results(segmented, measurement, volume, job, context, share["t2"], t2, layers, change, shape)
 
 
 def _checked(job: Job) -> tuple[list[str], int, dict]:
@@ -90,8 +95,10 @@ def _checked(job: Job) -> tuple[list[str], int, dict]:
         raise BadArguments(f"What to leave out is {without!r}.", f"Choose among {', '.join(STAGES)}.")
     if type(layers) is not int or not 1 <= layers <= MOST_LAYERS:
         raise BadArguments(f"The number of layers is {layers!r}.", f"Choose 1 to {MOST_LAYERS}.")
-    if "thickness" in without and "t2" not in without:
-        without = [*without, "t2"]  # T2 is measured in regions of the bone's surface
+    if "thickness" in without:
+        without = [*without, "shape", "t2"]  # both need the surfaces of the bones
+    if not isinstance(job.parameters.get("shape_model") or "", str):
+        raise BadArguments("The job's shape_model is no text.", "Give the id of a shape model.")
     given = job.parameters.get("t2") or {}
     check_parameters(given)
     return without, layers, given
@@ -164,6 +171,24 @@ def segment_scan(volume: Volume, job: Job, context: JobContext, share: dict[str,
     return Segmented(*in_own_values(labels, known), card.to_record())
 
 
+def measure_shape(measurement: KneeMeasurement, job: Job, context: JobContext, progress=None) -> ShapeResults | None:
+    """The shape of a bone; None where it is not in the scan, or there is no model and none was asked for."""
+    asked = job.parameters.get("shape_model")
+    card = choose_model(asked)
+    if card is None:
+        return None
+    found = fit_knee_shape(measurement, card, progress=progress)
+    if isinstance(found, str):
+        if asked:
+            context.warn(found)
+        else:
+            context.log.info("%s", found)
+        return None
+    for text in found.warnings:
+        context.warn(text)
+    return found
+
+
 def measure_t2(
     volume: Volume, measurement: KneeMeasurement, given: dict, layers: int, context: JobContext, progress=None
 ) -> T2Results | None:
@@ -193,7 +218,9 @@ def compare_with(
         if earlier.failure() is not None or "segmentation" not in earlier.files:
             raise BadArguments(f"{source} holds no finished knee job.", "Give the output folder of the earlier time.")
         source = source / earlier.files["segmentation"]
-    labels = None if source.name.lower().endswith(".seg.nrrd") else job.parameters.get("labels")
+    labels = job.parameters.get("baseline_labels")
+    if labels is None and not source.name.lower().endswith(".seg.nrrd"):
+        labels = job.parameters.get("labels")
     before = read_given_segmentation(str(source), labels, context)
     side = job.parameters.get("side", "auto")
     baseline = measure_knee(before.labels, before.names, side, MeasureOptions(only_measure=True))

@@ -24,6 +24,9 @@ class Done:
         layers: number of depth layers, None where it is the default.
         echoes, echoFiles: names and files of the echoes from which T2 was mapped.
         t2: T2 parameters that were given by hand.
+        without: stages that were left out.
+        shapeModelId: id of the shape model; empty for the embedded one.
+        baseline, baselineFile: segmentation of an earlier time, and the file that holds the same.
     """
 
     volume: str | None
@@ -38,6 +41,10 @@ class Done:
     echoes: Sequence[str] = ()
     echoFiles: Sequence[str | None] = ()
     t2: Mapping = field(default_factory=dict)
+    without: Sequence[str] = ()
+    shapeModelId: str = ""
+    baseline: str | None = None
+    baselineFile: str | None = None
 
 
 def python_recipe(done: Done) -> str:
@@ -57,6 +64,14 @@ def python_recipe(done: Done) -> str:
         arguments.append(f"device={done.device!r}")
     if done.layers is not None:
         arguments.append(f"layers={done.layers}")
+    if not done.again:
+        if done.without:
+            arguments.append(f"without={list(done.without)!r}")
+        if done.shapeModelId:
+            arguments.append(f"shapeModelId={done.shapeModelId!r}")
+        if done.baseline is not None:
+            lines.append(f"baseline = slicer.util.getNode({done.baseline!r})")
+            arguments.append("baselineNode=baseline")
     if done.echoes and not done.again:
         nodes = ", ".join(f"slicer.util.getNode({name!r})" for name in done.echoes)
         lines.append(f"echoes = [{nodes}]")
@@ -95,6 +110,12 @@ def command_recipe(done: Done, command: str) -> str:
         words += ["--echoes", *(_file(name, path, ".nrrd", lines) for name, path in files)]
     if done.t2:
         words += ["--t2", ",".join(f"{name}={_setting(value)}" for name, value in done.t2.items())]
+    if done.without:
+        words += ["--without", ",".join(done.without)]
+    if done.shapeModelId:
+        words += ["--shape-model", done.shapeModelId]
+    if done.baseline is not None:
+        words += ["--baseline", _file(done.baseline, done.baselineFile, ".seg.nrrd", lines)]
     lines.append(f"{command} knee {shlex.join(words)}")
     return "\n".join(lines) + "\n"
 

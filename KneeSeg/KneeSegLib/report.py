@@ -21,7 +21,7 @@ from MRISegSuiteLib.reports.surface_pictures import (
 
 from .layers import MOST_LAYERS, layer_names
 from .regions import TITLES as REGION_TITLES
-from .scales import GREATEST_SHOWN_CHANGE_MM, LONGEST_SHOWN_MS, THICKEST_SHOWN_MM
+from .scales import GREATEST_SHOWN_CHANGE_MM, GREATEST_SHOWN_ERROR_MM, LONGEST_SHOWN_MS, THICKEST_SHOWN_MM
 from .structures import BY_NAME, STRUCTURES
 from .subregions import SUBREGIONS
 
@@ -46,6 +46,14 @@ OUTCOMES = {
         **{f"T2_mean_{text}": f"Mean T2 of the {text.replace('_', ' ')} layer." for text in _LAYERS},
         "T2_r2": "Median r² of the fit.",
         "T2_excluded": "Voxels left out: no signal, no solution, outside of the valid range, or a poor fit.",
+    },
+    "Shape": {
+        "shape_ASSD": "Average symmetric surface distance between the bone and what the shape model makes of it.",
+        "shape_articular_ASSD": "The same for bone and cartilage together.",
+        "shape_cartilage_ASSD": "The same for the cartilage.",
+        "shape_distance": "Distance from the mean shape of the model's population (see the table's method), in "
+        "standard deviations: about 1 is usual. It says unusual, not ill.",
+        "BScore": "Place between healthy and arthritic bones, in standard deviations of healthy ones.",
     },
     "Change since the baseline": {
         "ThCtAB_baseline": "Mean thickness over the joint surface at baseline; both times over the same bone.",
@@ -119,6 +127,10 @@ def write_knee_report(
         surfaces, side, "change_mm", "compared", ("Change of thickness (mm)", GREATEST_SHOWN_CHANGE_MM),
         "picture_change", "Thickness at follow-up minus at baseline; red is loss.",
     )
+    shown += _mapped(
+        surfaces, side, "shape_error_mm", "shape_fitted", ("Bone beyond shape model (mm)", GREATEST_SHOWN_ERROR_MM),
+        "picture_shape", "How far the bone reaches beyond what the shape model makes of it; red: it falls short.",
+    )
     if t2 is not None:
         shown += _t2_pictures(image, t2, labels, names, surfaces, side)
     report = Report(title, facts, titles, OUTCOMES, [*pictures, *shown], tables)
@@ -173,8 +185,8 @@ def _surfaces(surfaces, side) -> list[Picture]:
 
 
 def _mapped(surfaces, side, scalar: str, where: str, scale: tuple[str, float], role: str, caption: str):
-    """One picture of a measure on the bones that carry it; of a change the scale goes to both sides."""
-    of_change = scalar == "change_mm"
+    """One picture of a measure on the bones that carry it; the scale of some goes to both sides."""
+    of_change = scalar in ("change_mm", "shape_error_mm")
     surface_of = change_surface if of_change else mapped_surface
     views = []
     for bone, directions in _THICKNESS_VIEWS.items():

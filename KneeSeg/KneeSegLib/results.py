@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from MRISegSuiteLib.files import write_json
 from MRISegSuiteLib.images.reading import Volume
 from MRISegSuiteLib.images.segmentation_files import write_segmentation
 from MRISegSuiteLib.images.writing import write_image
@@ -21,6 +22,7 @@ from .followup.change import KneeChange
 from .layers import layer_structures
 from .measure import KneeMeasurement, on_grid_of
 from .report import write_knee_report
+from .shape.stage import ShapeResults
 from .structures import BY_NAME, STRUCTURES
 from .t2.stage import T2Results
 
@@ -50,6 +52,7 @@ def write_results(
     t2: T2Results | None = None,
     layers: int = 1,
     change: KneeChange | None = None,
+    shape: ShapeResults | None = None,
     tables: Sequence[Table] = (),
 ) -> Result:
     """Write segmentation, surfaces, maps, table and report into the job's folder.
@@ -87,10 +90,12 @@ def write_results(
             mesh = measurement.surfaces[bone]
             set_point_data(mesh, "change_mm", np.where(compared, matched.change, 0).astype(np.float32))
             set_point_data(mesh, "compared", compared)
+    if shape is not None:
+        _write_shape(shape, measurement, result, context.folder)
     for name, mesh in measurement.surfaces.items():
         write_vtp(mesh, context.folder / f"surface_{name}.vtp")
         result.files[f"surface_{name}"] = f"surface_{name}.vtp"
-    rows = [*measurement.rows, *(t2.rows if t2 else []), *(change.rows if change else [])]
+    rows = [*measurement.rows, *(row for stage in (shape, t2, change) if stage for row in stage.rows)]
     result.measurements = measurements_of(rows)
     write_table(result.measurements, context.folder / "table.csv")
     result.files["table"] = "table.csv"
@@ -114,6 +119,17 @@ def write_results(
     )
     context.progress("Finishing", 0.99)
     return result
+
+
+def _write_shape(shape: ShapeResults, measurement: KneeMeasurement, result: Result, folder: Path) -> None:
+    for bone, fields in shape.point_data.items():
+        for name, values in fields.items():
+            set_point_data(measurement.surfaces[bone], name, values)
+    for name, mesh in shape.surfaces.items():
+        write_vtp(mesh, folder / f"shape_{name}.vtp")
+        result.files[f"shape_{name}"] = f"shape_{name}.vtp"
+    write_json(folder / "shape.json", shape.record)
+    result.files["shape"] = "shape.json"
 
 
 def _write_labels(labels, structures, name: str, side: str, model: dict | None, folder: Path) -> str:

@@ -6,3 +6,5 @@ THICKEST_SHOWN_MM = 4.0
 LONGEST_SHOWN_MS = 80.0
 #: Change of thickness to both sides, mm.
 GREATEST_SHOWN_CHANGE_MM = 1.0
+#: End of the scale of how far a bone reaches beyond its shape model, mm, to both sides.
+GREATEST_SHOWN_ERROR_MM = 3.0

@@ -10,7 +10,7 @@ import slicer
 from scene_helpers import put_under, rotation
 
 from KneeSegLib.knee_logic import KneeLogic
-from KneeSegLib.scene import add_results, t2_inputs_of
+from KneeSegLib.scene import add_results, inputs_of
 from MRISegSuiteLib.errors import BadArguments, BadInput, Cancelled, ModelMissing, SuiteError
 from MRISegSuiteLib.jobs import Job, Result
 from MRISegSuiteLib.scene.dicom_origin import protocol_of_echoes
@@ -196,7 +196,7 @@ def test_two_echoes_become_a_t2_map_layers_and_numbers_and_stay_when_measured_ag
     assert len(names) == 12 and "femoral_cartilage_superficial" in names
     assert not nodes.layers.GetDisplayNode().GetVisibility()
     assert nodes.t2.GetDisplayNode().GetWindowLevelMax() == pytest.approx(80.0)
-    assert t2_inputs_of(segmentation) == (3, echoes, protocol)
+    assert inputs_of(segmentation) == {"echoNodes": echoes, "baselineNode": None, "layers": 3, "t2": protocol}
 
     count = scene.GetNumberOfNodes()
     again = logic.measureAgain(segmentation)

@@ -15,7 +15,7 @@ import vtk
 from scene_helpers import write_job
 from vtk.util.numpy_support import vtk_to_numpy
 
-from KneeSegLib import scene as knee_scene
+from KneeSegLib.scales import THICKEST_SHOWN_MM
 from KneeSegLib.scene import add_results, nodes_of, update_results, volume_of
 from KneeSegLib.structures import STRUCTURES
 from MRISegSuiteLib.errors import BadInput, SuiteError, UnwritableOutput
@@ -73,7 +73,7 @@ def check_everything(scene, image, labels):
     for model in nodes.models.values():
         display = model.GetDisplayNode()
         assert model.GetPolyData().GetPointData().HasArray(display.GetActiveScalarName())
-        assert display.GetScalarVisibility() and display.GetScalarRange() == (0, knee_scene.THICKEST_SHOWN_MM)
+        assert display.GetScalarVisibility() and display.GetScalarRange() == (0, THICKEST_SHOWN_MM)
         assert display.GetColorNode().GetColorName(1) == "zero"
         assert model.GetNodeReference("MRISegSuiteTable") is nodes.table
         assert not provenance.was_edited(model)

@@ -12,8 +12,10 @@ import vtk
 from scene_helpers import put_under, rotation, write_job
 from vtk.util.numpy_support import vtk_to_numpy
 
-from KneeSegLib import scene as knee_scene
+from KneeSegLib.scales import THICKEST_SHOWN_MM
 from KneeSegLib.scene import add_results, nodes_of, update_results, volume_of
+from KneeSegLib.scene.coloring import SHOWN_THICKNESS
+from KneeSegLib.scene.nodes import title
 from KneeSegLib.structures import STRUCTURES
 from MRISegSuiteLib.errors import BadInput, Cancelled, SuiteError
 from MRISegSuiteLib.jobs import Result
@@ -88,8 +90,8 @@ def test_models_lie_on_the_bones_and_carry_thickness(scene, volume, knee_job):
         nodes.segmentation.GetClosedSurfaceRepresentation(bone, segment)
         assert np.allclose(segment.GetBounds(), model.GetPolyData().GetBounds(), atol=1.0)
         display = model.GetDisplayNode()
-        assert display.GetScalarVisibility() and display.GetActiveScalarName() == knee_scene.SHOWN_THICKNESS
-        assert display.GetScalarRange() == (0.0, knee_scene.THICKEST_SHOWN_MM)
+        assert display.GetScalarVisibility() and display.GetActiveScalarName() == SHOWN_THICKNESS
+        assert display.GetScalarRange() == (0.0, THICKEST_SHOWN_MM)
         color_node = display.GetColorNode()
         assert color_node.GetName() == "Cartilage thickness (mm)"
     legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(nodes.models["femur"])
@@ -102,7 +104,7 @@ def test_colors_tell_bare_bone_and_unmeasured_bone_from_thin_cartilage(scene, vo
     mesh, display = model.GetPolyData(), model.GetDisplayNode()
     table = display.GetColorNode().CreateLookupTableCopy()
     table.SetTableRange(display.GetScalarRange())
-    shown, thickness = (get_point_data(mesh, name) for name in (knee_scene.SHOWN_THICKNESS, "thickness_mm"))
+    shown, thickness = (get_point_data(mesh, name) for name in (SHOWN_THICKNESS, "thickness_mm"))
     joint = get_point_data(mesh, "subchondral") > 0
     first, second = (tuple(table.GetTableValue(i)) for i in (0, 1))
     bare = joint & (thickness == 0)
@@ -121,7 +123,7 @@ def test_table_and_chart_hold_the_measurements(scene, volume, knee_job):
     pairs = list(zip(cells(nodes.table, tables.STRUCTURE), cells(nodes.table, tables.REGION), strict=True))
     assert len(pairs) == len(set(pairs)) == len({(m.structure, m.region) for m in result.measurements})
     for m in result.measurements:
-        row = pairs.index((knee_scene._title(m.structure), knee_scene._title(m.region)))
+        row = pairs.index((title(m.structure), title(m.region)))
         column = table.GetColumnByName(m.name)
         assert isinstance(column, vtk.vtkDoubleArray)
         assert column.GetValue(row) == pytest.approx(m.value, nan_ok=True)
@@ -242,7 +244,7 @@ def test_measuring_again_updates_the_same_nodes_and_keeps_the_user_s_choices(sce
         rel=1e-4)
     np.testing.assert_allclose(points_of(nodes.models["femur"]), old_points + [-1, -1, 1], atol=1e-4)
     assert display.GetScalarRange() == (0, 2) and display.GetOpacity() == 0.5
-    assert display.GetActiveScalarName() == knee_scene.SHOWN_THICKNESS
+    assert display.GetActiveScalarName() == SHOWN_THICKNESS
     assert nodes.segmentation.GetSegmentation().GetMTime() == content
 
 
@@ -311,7 +313,7 @@ def test_a_failure_half_way_takes_everything_back(scene, volume, knee_job, other
     def fail(*_):
         raise BadInput("made to fail")
 
-    monkeypatch.setattr(knee_scene.models, "show_scalars", fail)
+    monkeypatch.setattr("KneeSegLib.scene.writing.models.show_scalars", fail)
     with pytest.raises(BadInput, match="made to fail"):
         add_results(scene, knee_job, volume)
     assert set(ids_and_times(scene)) == ids

@@ -9,8 +9,8 @@ from knee_phantoms import NAMES, knee, mirrored, rotated
 from scipy.spatial.transform import Rotation
 
 from KneeSegLib.followup.change import compare_knees, read_repeatability, smallest_detectable_change
-from KneeSegLib.followup.registration import register_bone
 from KneeSegLib.measure import MeasureOptions, measure_knee
+from KneeSegLib.registration import register_bone
 from MRISegSuiteLib.meshes.surface_fields import point_normals
 
 SMALL = MeasureOptions(points={"femur": 6000, "tibia": 5000, "patella": 2500}, only_measure=True)

@@ -31,6 +31,12 @@ OAI_VALUES = {
     9: PATELLA,
 }
 
+#: The same by name, as the measuring takes them.
+OAI_NAMES = {
+    "femur": [1, 7], "femoral_cartilage": 2, "tibia": [3, 8], "tibial_cartilage": 4, "patella": [5, 9],
+    "patellar_cartilage": 6,
+}  # fmt: skip
+
 
 def read_labels(
     path: str | Path, values: dict[int, int] = OAI_VALUES

@@ -11,8 +11,8 @@ from MRISegSuiteLib.meshes.surface_fields import point_areas, point_normals
 
 from ..joint import MeasuredBone, MeasuredCartilage
 from ..layers import CartilageVoxels
+from ..registration import Similarity, register_bone
 from ..thickness import ThicknessMap
-from .registration import RigidFit, register_bone
 
 #: Height above or below the joint, in mm, up to which a bone's surface steers: shafts are cut anywhere.
 _REACH_MM = 45.0
@@ -35,7 +35,7 @@ class MatchedBone:
 
     baseline: MeasuredBone
     followup: MeasuredBone
-    fit: RigidFit
+    fit: Similarity
     change: np.ndarray
 
 

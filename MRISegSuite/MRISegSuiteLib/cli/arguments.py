@@ -45,7 +45,9 @@ def parser() -> argparse.ArgumentParser:
     knee.add_argument("--baseline", metavar="DIR",
                       help="output folder (or segmentation) of the same knee at an earlier time: tells what changed")
     knee.add_argument("--without", metavar="STAGE,...", type=lambda text: text.split(","), default=[],
-                      help="leave out stages: thickness, t2")
+                      help="leave out stages: thickness, shape, t2")
+    knee.add_argument("--shape-model", metavar="ID",
+                      help="shape model to fit to the bone (default: the embedded one; see: mriseg models list)")
     knee.add_argument("--layers", metavar="N", type=int, help="depth layers of cartilage (default: 2)")
     knee.add_argument("--echoes", metavar="FILE", nargs="+",
                       help="files of the single echoes, where INPUT is not DICOM: two are taken for qDESS, more for a "

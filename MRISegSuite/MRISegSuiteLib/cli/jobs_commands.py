@@ -30,7 +30,7 @@ def demo(arguments, worker: WorkerPython) -> int:
 def knee(arguments, worker: WorkerPython) -> int:
     """``mriseg knee``"""
     inputs, parameters, model = {}, {"side": arguments.side, "device": arguments.device}, None
-    for name in ("without", "layers", "t2"):
+    for name in ("without", "layers", "t2", "shape_model"):
         if getattr(arguments, name) not in (None, [], {}):
             parameters[name] = getattr(arguments, name)
     if arguments.input is not None:

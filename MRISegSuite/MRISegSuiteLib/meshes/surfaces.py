@@ -112,6 +112,20 @@ def sheet_surface(
     return vertices + origin, triangles
 
 
+def level_surface(field: np.ndarray, step: float, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The surface where a signed distance field is 0; what is inside is negative.
+
+    Args:
+        field: 3D, on an isotropic grid.
+        step: of the grid, mm.
+        origin: (3,) mm, place of its first point.
+
+    Returns:
+        points (N, 3) in mm; triangles (M, 3), counter-clockwise from outside. Both are empty where nothing is inside.
+    """
+    return _level_set(-np.asarray(field, np.float32), step, origin, 0.0)
+
+
 def _smooth_area(mask: np.ndarray, spacing: np.ndarray) -> float:
     """Area of the boundary in mm^2: that of the voxel faces over 1.5, the mean of |nx| + |ny| + |nz|."""
     faces = 0.0
@@ -146,11 +160,13 @@ def _filtered(mask: np.ndarray, spacing: np.ndarray, step: float, sigma: float) 
     return result.astype(np.float32), origin
 
 
-def _level_set(field: np.ndarray, step: float, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The 0.5 level of a field on an isotropic grid, by marching cubes."""
+def _level_set(
+    field: np.ndarray, step: float, origin: np.ndarray, level: float = 0.5
+) -> tuple[np.ndarray, np.ndarray]:
+    """A level of a field on an isotropic grid, by marching cubes."""
     contour = vtk.vtkFlyingEdges3D()
     contour.SetInputData(_vtk_image(field, (step,) * 3))
-    contour.SetValue(0, 0.5)
+    contour.SetValue(0, level)
     contour.ComputeNormalsOff()
     contour.ComputeGradientsOff()
     contour.ComputeScalarsOff()

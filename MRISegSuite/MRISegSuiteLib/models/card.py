@@ -30,6 +30,9 @@ _NEEDED_BY_NORMALIZATION = {
     "minmax": (),
     "none": (),
 }
+#: Backends of shape models, which take surfaces and give shapes: they have no input, output and inference.
+SHAPE_BACKENDS = ("linear_shape", "neural_shape", "published_shape")
+_OF_SEGMENTATION = ("input", "output", "inference")
 _PATIENT_AXIS = {"L": "x", "R": "x", "A": "y", "P": "y", "S": "z", "I": "z"}
 
 
@@ -217,6 +220,11 @@ def _contradictions(content) -> list[str]:
               if not is_inside(path)]  # fmt: skip
     if len(set(paths)) != len(paths):
         found.append("files: a path is there twice")
+    if content["backend"] in SHAPE_BACKENDS:
+        return found + _shape_contradictions(content, paths) + _unfinished(content, "")
+    missing = [name for name in _OF_SEGMENTATION if name not in content]
+    if missing:
+        return [*found, f"{', '.join(missing)}: missing, and {content['backend']} needs them"]
     found += _axis_contradictions(content["input"])
     for index, channel in enumerate(content["input"]["channels"]):
         found += _normalization_contradictions(channel["normalization"], f"input.channels[{index}].normalization")
@@ -228,6 +236,15 @@ def _contradictions(content) -> list[str]:
     if len(set(inference.get("mirror_axes", []))) != len(inference.get("mirror_axes", [])):
         found.append("inference.mirror_axes: an axis is there twice")
     return found + _unfinished(content, "")
+
+
+def _shape_contradictions(content, paths):
+    found = [f"{name}: a shape model has none" for name in _OF_SEGMENTATION if name in content]
+    options = content.get("backend_options", {})
+    found += [f"backend_options.{name}: missing" for name in ("bone", "population") if name not in options]
+    if options.get("bscore", paths[0]) not in paths:
+        found.append(f"backend_options.bscore: {options['bscore']!r} is not among the files")
+    return found
 
 
 def _axis_contradictions(inputs):

@@ -59,8 +59,11 @@ def draft_card(path: Path | str) -> dict:
         return _draft_of_nnunet(path)
     if (path / "configs").is_dir():
         return _draft_of_bundle(path)
+    if len(list(path.glob("*.pth"))) == 1:
+        return _draft_of_shape(path)
     raise InvalidCard(
-        f"{path} is neither a trained folder of nnU-Net v2 (plans.json, dataset.json) nor a MONAI bundle (configs).",
+        f"{path} is neither a trained folder of nnU-Net v2 (plans.json, dataset.json), nor a MONAI bundle (configs), "
+        "nor a folder with one shape model (.pth).",
         "Give the folder that holds these files.",
     )
 
@@ -147,6 +150,26 @@ def _draft_of_nnunet(path: Path) -> dict:
     draft["inference"]["patch"] = plans.patch_in_axes
     activation, structures = label_table(dataset)
     draft["output"] = {"activation": activation, "structures": structures}
+    return draft
+
+
+def _draft_of_shape(path: Path) -> dict:
+    """A published shape model: a checkpoint, and maybe the BScore's vectors in its latent space beside it."""
+    from .verified_files import file_entry
+
+    draft = _frame(path, "published_shape")
+    for name in ("input", "output", "inference"):
+        del draft[name]
+    weights = next(path.glob("*.pth"))
+    vectors = [p for p in sorted(path.glob("*.json")) if p.name != CARD_NAME and "bscore_vector" in _json(p)]
+    draft["task"] = "bone_shape"
+    draft["files"] = [file_entry(p, p.name) for p in (weights, *vectors[:1])]
+    draft["backend_options"] = {
+        "bone": f"{TO_FILL}: femur, tibia or patella",
+        "population": f"{TO_FILL}: whose bones it was trained on",
+    }
+    if vectors:
+        draft["backend_options"]["bscore"] = vectors[0].name
     return draft
 
 

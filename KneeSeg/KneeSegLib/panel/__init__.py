@@ -1,0 +1,1 @@
+"""Parts of the KneeSeg panel: Qt-facing, and thin."""

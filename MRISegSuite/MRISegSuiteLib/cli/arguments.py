@@ -59,6 +59,13 @@ def parser() -> argparse.ArgumentParser:
                            "without_fluid=yes, without_diffusion=yes")
     _add_device(knee)
 
+    batch = command("batch", "Run a table of scans, each a job of its own; started again, it goes on where it was.")
+    batch.add_argument("manifest", metavar="MANIFEST.csv",
+                       help="columns: id, input, and options of the task, such as segmentation, baseline, side")
+    batch.add_argument("--task", choices=("knee",), required=True, help="what is done with each row")
+    batch.add_argument("--out", metavar="DIR", required=True, help="a folder for each row, and tables of all")
+    batch.add_argument("--workers", metavar="N", type=int, default=1, help="rows at a time (default: %(default)s)")
+
     models = command("models", "List, show, check, add or remove models.")
     actions = models.add_subparsers(dest="action", metavar="list|show|check|add|remove")
     actions.add_parser("list", help="the models on this computer (default)", allow_abbrev=False)

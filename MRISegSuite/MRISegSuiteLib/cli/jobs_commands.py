@@ -19,7 +19,7 @@ from .progress_lines import ProgressLines, duration
 from .scene_step import add_scene
 from .worker_python import WorkerPython
 
-_POLL_EVERY_S = 0.1
+POLL_EVERY_S = 0.1
 
 
 def demo(arguments, worker: WorkerPython) -> int:
@@ -29,6 +29,15 @@ def demo(arguments, worker: WorkerPython) -> int:
 
 def knee(arguments, worker: WorkerPython) -> int:
     """``mriseg knee``"""
+    return run_job(knee_job(arguments), Path(arguments.out), worker)
+
+
+def knee_job(arguments) -> Job:
+    """The job of ``mriseg knee`` with these arguments.
+
+    Raises:
+        SuiteError: a file or the model is not there.
+    """
     inputs, parameters, model = {}, {"side": arguments.side, "device": arguments.device}, None
     for name in ("without", "layers", "t2", "shape_model"):
         if getattr(arguments, name) not in (None, [], {}):
@@ -45,7 +54,7 @@ def knee(arguments, worker: WorkerPython) -> int:
             parameters["labels"] = arguments.labels
     else:
         model = Registry().choose("knee", arguments.model).to_record()
-    return run_job(Job("knee", inputs, parameters, model), Path(arguments.out), worker)
+    return Job("knee", inputs, parameters, model)
 
 
 def run(arguments, worker: WorkerPython) -> int:
@@ -65,14 +74,14 @@ def run_job(job: Job, folder: Path, worker: WorkerPython) -> int:
     begin = time.monotonic()
     process = JobProcess.for_job(job, folder, python=worker.executable, environment=worker.environment)
     lines = ProgressLines()
-    with _end_requests() as asked:
+    with end_requests() as asked:
         process.start()
         while (state := process.poll()).status == "running":
             if asked.is_set():
                 state = process.cancel()
                 break
             lines.show(state)
-            time.sleep(_POLL_EVERY_S)
+            time.sleep(POLL_EVERY_S)
     lines.end()
     if state.error is not None:
         print(f"mriseg: {state.message} (Details: {folder / LOG_FILE})", file=sys.stderr, flush=True)
@@ -116,7 +125,7 @@ def _existing(path: str) -> str:
 
 
 @contextmanager
-def _end_requests():
+def end_requests():
     """An event that is set by Ctrl+C, a polite request to end (kill) or a closed terminal.
 
     A handler that raised would be lost where Python ignores exceptions (in a finalizer), and the job would go on.

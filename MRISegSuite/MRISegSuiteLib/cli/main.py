@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 
 from ..errors import Cancelled, SuiteError
-from . import jobs_commands, models_command, test_command
+from . import batch_command, jobs_commands, models_command, test_command
 from .arguments import check_together, parse
 from .worker_python import WorkerPython
 
 _COMMANDS = {
     "demo": jobs_commands.demo,
     "knee": jobs_commands.knee,
+    "batch": batch_command.batch,
     "run": jobs_commands.run,
     "models": models_command.models,
     "test": test_command.test,

@@ -2,20 +2,30 @@
 
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from KneeSegLib.shape.fit import fit_shape, model_surfaces
+from KneeSegLib.anatomy import canonical_knee
+from KneeSegLib.measure import MeasureOptions, measure_knee
+from KneeSegLib.registration import Similarity
+from KneeSegLib.shape.fit import fit_shape, model_surfaces, to_unit_size
 from KneeSegLib.shape.linear import LinearShapeModel
 from KneeSegLib.shape.score import OtherLatentSpace, ScoreVectors, bscore, shape_distance
-from KneeSegLib.shape.stage import choose_model, read_model
-from KneeSegLib.shape.target import ShapeTarget, SignedDistance, Surface
+from KneeSegLib.shape.stage import choose_model, fit_knee_shape, read_model
+from KneeSegLib.shape.target import PlacedTarget, ShapeTarget, SignedDistance, Surface, shape_target
+from KneeSegLib.virtual_knee.anatomy_labels import CANONICAL_DIRECTION, TARGET_NAMES
+from KneeSegLib.virtual_knee.shape_model import ShapeModel as WholeKnee
 from MRISegSuiteLib.errors import BadInput
+from MRISegSuiteLib.meshes.polydata import to_arrays
 from MRISegSuiteLib.meshes.surfaces import level_surface
+from MRISegSuiteLib.models import Registry
+from MRISegSuiteLib.models.verified_files import file_entry
 
 HASH, OTHER_HASH = "a" * 64, "b" * 64
 
@@ -222,6 +232,78 @@ def test_a_published_checkpoint_decodes_as_its_own_code_would():
         assert (found - direct(state, latent, points)).abs().max() < 1e-5
 
 
+def small_published_model(linear) -> bytes:
+    """A checkpoint in the published layout, trained for seconds on four of the linear model's femora."""
+    torch = pytest.importorskip("torch")
+    from KneeSegLib.shape.triplanar import TriplanarDecoder, from_published
+
+    state = published_state(8, (24, 24, 16, 16), 12, (48, 48))
+    names = {f"sdf_decoder.layers.{n}": f"read.{n}" for n in range(3)} | {"vae_decoder.fc": "first"}
+    names |= {f"vae_decoder.layers.{2 * n + m}": f"{kind}.{n}" for n in range(4) for m, kind in enumerate(
+        ("grow", "norm"))} | {"vae_decoder.layers.8.0": "last"}  # fmt: skip
+    weights = {name: t.clone().requires_grad_() for name, t in from_published(state).weights.items()}
+    decoder = TriplanarDecoder(weights)
+    points, truth = [], []
+    for mode, weight in ((0, 1.5), (0, -1.5), (1, 1.5), (1, -1.5)):
+        target = bone_of(linear, weight * np.eye(linear.size)[mode])
+        # Right bones in LPS axes, centered on the mean of their surface, 1 in radius.
+        turned = ShapeTarget(*(Surface(s.points * (-1, -1, 1), s.triangles) for s in target.surfaces),
+                             "cartilage", 1e3)  # fmt: skip
+        pose, cut = to_unit_size(Similarity(np.eye(3), np.zeros(3)), turned)
+        placed = PlacedTarget(turned, pose, cut)
+        near = placed.sample(20000, 0).points
+        far = np.random.default_rng(0).uniform(-1.1, 1.1, (5000, 3))
+        where = np.random.default_rng(1).permutation(np.concatenate([near, far]))
+        points.append(torch.from_numpy(where).float())
+        truth.append(torch.from_numpy(placed.distances(where)).float().clamp(-0.1, 0.1))
+    latents = torch.randn(4, 8).mul(0.1).requires_grad_()
+    optimizer = torch.optim.Adam([*weights.values(), latents], lr=5e-3)
+    for _ in range(250):
+        pick = torch.randint(min(map(len, points)), (2000,))
+        found = decoder.distances(decoder.planes(latents), torch.stack([p[pick] for p in points]))
+        loss = (found.clamp(-0.1, 0.1) - torch.stack([t[pick] for t in truth])).abs().mean()
+        loss = loss + 1e-3 * (latents**2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    for name, ours in names.items():
+        state[f"{name}.bias"] = weights[f"{ours}.bias"].detach()
+        if name.startswith("sdf"):
+            direction = weights[f"{ours}.weight"].detach()
+            state[f"{name}.weight_v"], state[f"{name}.weight_g"] = direction, direction.norm(dim=1, keepdim=True)
+        else:
+            state[f"{name}.weight"] = weights[f"{ours}.weight"].detach()
+    stream = io.BytesIO()
+    torch.save({"epoch": 250, "model": state, "optimizer": {}}, stream)
+    return stream.getvalue()
+
+
+def test_a_published_checkpoint_is_fitted_wherever_the_bone_lies(linear):
+    pytest.importorskip("torch")
+    from KneeSegLib.shape.neural import read_published
+
+    model = read_published(small_published_model(linear))
+    wanted = np.eye(linear.size)[0]
+    turn = Rotation.from_euler("xyz", (8, -5, 10), degrees=True).as_matrix()
+    fits = [
+        fit_shape(model, bone_of(linear, wanted, lambda points, scale=scale: scale * points @ turn.T + (90, -40, 20)))
+        for scale in (1.0, 1.0, 1.15)
+    ]
+    assert max(fits[0].assd) < 2.0  # mm; a network of seconds
+    assert (fits[0].numbers == fits[1].numbers).all()
+    assert fits[2].pose.scale == pytest.approx(1.15 * fits[0].pose.scale, rel=0.01)
+    assert np.abs(fits[2].numbers - fits[0].numbers).max() < 0.2 * np.abs(fits[0].numbers).max() + 0.02
+
+
+def test_the_neural_model_fits_as_well_as_the_linear_one_and_the_same_each_time(linear):
+    pytest.importorskip("torch")
+    neural = read_model(choose_model("femur-shape-neural"))[0]
+    assert neural.size == linear.size
+    target = bone_of(linear, 0.7 * np.eye(linear.size)[2])
+    one, two = fit_shape(neural, target, seed=5), fit_shape(neural, target, seed=5)
+    assert (one.numbers == two.numbers).all() and max(one.assd) < 0.6
+
+
 def test_other_layouts_and_code_in_a_checkpoint_are_refused():
     torch = pytest.importorskip("torch")
     from KneeSegLib.shape.neural import read_published
@@ -245,3 +327,73 @@ def test_other_layouts_and_code_in_a_checkpoint_are_refused():
         read_published(saved({"model": state, "optimizer": print}))
     with pytest.raises(ValueError, match="running code"):
         read_published(b"nothing")
+
+
+# -- the stage
+
+@pytest.fixture(scope="module")
+def measured():
+    """The measured mean knee of the packaged shape model of whole knees."""
+    image = sitk.GetImageFromArray(WholeKnee.read().labels([0.0], (1.4, 0.8, 0.8)))
+    image.SetSpacing((0.8, 0.8, 1.4))
+    image.SetDirection(CANONICAL_DIRECTION)
+    return measure_knee(image, TARGET_NAMES, options=MeasureOptions(only_measure=True))
+
+
+def own_model(folder, content: bytes):
+    """The linear model once more as a user's own, with BScore vectors beside it."""
+    embedded = Registry().get("femur-shape-linear")
+    card = json.loads(json.dumps(embedded.content)) | {"id": "own-shape"}
+    folder.mkdir()
+    shutil.copy(embedded.path_of("shape.npz"), folder / "shape.npz")
+    (folder / "vectors.json").write_bytes(content)
+    card["files"].append(file_entry(folder / "vectors.json", "vectors.json"))
+    card["backend_options"]["bscore"] = "vectors.json"
+    (folder / "model.json").write_text(json.dumps(card))
+    return Registry().add(folder)
+
+
+def test_a_knee_gets_its_shape_and_a_bscore_only_from_a_model_that_brings_vectors(measured, tmp_path, monkeypatch):
+    monkeypatch.setenv("MRISEG_MODELS", str(tmp_path / "models"))
+    plain = fit_knee_shape(measured, choose_model(None))
+    names = {row["name"] for row in plain.rows}
+    assert names == {"shape_ASSD", "shape_articular_ASSD", "shape_distance"}
+    assert "Osteoarthritis Initiative" in next(r["method"] for r in plain.rows if r["name"] == "shape_distance")
+    error = plain.point_data["femur"]["shape_error_mm"]
+    assert len(error) == len(measured.bones["femur"].points) and set(plain.surfaces) == {"femur", "femur_articular"}
+
+    direction = np.eye(32)[1]
+    own_model(tmp_path / "own", vectors(direction))
+    scored = fit_knee_shape(measured, choose_model("own-shape"))
+    score = next(row["value"] for row in scored.rows if row["name"] == "BScore")
+    assert score == pytest.approx((scored.record["numbers"][1] + 0.5) / 0.8)
+    assert scored.record["numbers"] == plain.record["numbers"]
+
+
+def test_vectors_of_another_model_are_refused_when_the_knee_is_scored(measured, tmp_path, monkeypatch):
+    monkeypatch.setenv("MRISEG_MODELS", str(tmp_path / "models"))
+    own_model(tmp_path / "own", vectors(np.eye(512)[0]))
+    with pytest.raises(OtherLatentSpace, match="512 numbers.*32 numbers"):
+        fit_knee_shape(measured, choose_model("own-shape"))
+
+
+def test_a_left_knee_gets_the_same_shape_as_its_mirror_image(measured):
+    image = sitk.GetImageFromArray(WholeKnee.read().labels([0.0], (1.4, 0.8, 0.8)))
+    image.SetSpacing((0.8, 0.8, 1.4))
+    direction = np.array(CANONICAL_DIRECTION).reshape(3, 3) * (1, 1, -1)  # slices run to the left now
+    image.SetDirection(direction.ravel().tolist())
+    left = measure_knee(image, TARGET_NAMES, options=MeasureOptions(only_measure=True))
+    assert (measured.side, left.side) == ("right", "left")
+    one, two = (fit_knee_shape(knee, choose_model(None)) for knee in (measured, left))
+    assert one.record["numbers"] == pytest.approx(two.record["numbers"], abs=1e-6)
+    points = [to_arrays(results.surfaces["femur"])[0] for results in (one, two)]
+    assert points[0] * (-1, 1, 1) == pytest.approx(points[1], abs=1e-3)
+
+
+def test_held_out_real_femora_are_told_to_half_a_millimeter(shared_data):
+    """One femur that neither model has seen: what the cards say of twelve."""
+    path = shared_data / "knee_labels" / "akoa_9282203_00m_seg.nii.gz"
+    names = {"femur": [1, 7], "femoral_cartilage": 2, "tibia": [3, 8], "tibial_cartilage": 4, "patella": [5, 9]}
+    target = shape_target(canonical_knee(sitk.ReadImage(str(path)), names))
+    fit = fit_shape(read_model(choose_model(None))[0], target)
+    assert max(fit.assd) < 0.5

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from MRISegSuiteLib.meshes.surface_fields import point_areas, point_normals
+from MRISegSuiteLib.meshes.surface_fields import components, point_areas, point_normals, submesh
 from MRISegSuiteLib.meshes.surfaces import level_surface
 
 from ..registration import Similarity, register_bone
@@ -67,11 +67,22 @@ class ShapeFit:
 
 
 def model_surfaces(model: ShapeModel, numbers: np.ndarray, only_first: bool = False) -> tuple[Surface, ...]:
-    """The surfaces of a model's bone, in the model's space; the bone's alone where ``only_first``."""
+    """The surfaces of a model's bone, in the model's space; the bone's alone where ``only_first``.
+
+    Of each the largest piece: far from any bone, where no distance was learned, a network may invent others.
+    """
     field = model.field(numbers)[: 1 if only_first else None]
     # Outside of the grid there is nothing: surfaces that reach its border are closed there.
     padded = np.pad(field, ((0, 0), (1, 1), (1, 1), (1, 1)), constant_values=model.step)
-    return tuple(Surface(*level_surface(one, model.step, model.origin - model.step)) for one in padded)
+    return tuple(_largest(*level_surface(one, model.step, model.origin - model.step)) for one in padded)
+
+
+def _largest(points: np.ndarray, triangles: np.ndarray) -> Surface:
+    if not len(points):
+        raise ValueError("the model has no surface there")
+    parts = components(triangles, len(points))
+    chosen, used = submesh(triangles, parts[triangles[:, 0]] == np.bincount(parts).argmax())
+    return Surface(points[used], chosen)
 
 
 def lay_on(model: ShapeModel, target: ShapeTarget, mean: Surface) -> tuple[Similarity, float]:
@@ -88,10 +99,10 @@ def lay_on(model: ShapeModel, target: ShapeTarget, mean: Surface) -> tuple[Simil
     normals = point_normals(real, target.bone.triangles)
     laid = register_bone(points, real, normals, near, start_scale=widths[0] / widths[1])
     pose = Similarity(laid.rotation @ model.axes, laid.translation, laid.scale, laid.residual)
-    return _to_unit_size(pose, target) if model.unit_size else (pose, model.cut)
+    return to_unit_size(pose, target) if model.unit_size else (pose, model.cut)
 
 
-def _to_unit_size(pose: Similarity, target: ShapeTarget) -> tuple[Similarity, float]:
+def to_unit_size(pose: Similarity, target: ShapeTarget) -> tuple[Similarity, float]:
     """Centre and size as published models take them: mean of the bone's surface, and the farthest point from it.
 
     The bone is cut 0.7 times its width above its lowest point first.

@@ -11,7 +11,7 @@ from MRISegSuiteLib.jobs import Job, JobContext, Measurement, Result
 from MRISegSuiteLib.reports.html_report import Table
 
 from .measure import KneeMeasurement, MeasureOptions, measure_knee
-from .pipeline import in_own_values, read_scan, segment_scan
+from .pipeline import in_own_values, measure_shape, read_scan, segment_scan
 from .results import Segmented, write_results
 from .structures import BY_NAME, STRUCTURES
 from .subregions import SUBREGIONS
@@ -45,6 +45,7 @@ def run(job: Job, context: JobContext) -> Result:
     )
     for text in measurement.warnings:
         context.warn(text)
+    shape = measure_shape(measurement, job, context)
     context.progress("Measuring the truth", _SHARE["measure"])
     known = measure_knee(
         truth.labels,
@@ -55,7 +56,14 @@ def run(job: Job, context: JobContext) -> Result:
     )
     comparison = compare(segmented, measurement, truth, known)
     result = write_results(
-        segmented, measurement, volume, job, context, _SHARE["truth"], tables=comparison_tables(comparison)
+        segmented,
+        measurement,
+        volume,
+        job,
+        context,
+        _SHARE["truth"],
+        shape=shape,
+        tables=comparison_tables(comparison),
     )
     result.measurements += comparison
     write_segmentation(known.labels, STRUCTURES, context.folder / "truth.seg.nrrd", side, "MRI Seg Suite virtual knee")

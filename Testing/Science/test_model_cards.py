@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from MRISegSuiteLib.models import Card, InvalidCard
 from MRISegSuiteLib.models.card import is_inside, schema
+from MRISegSuiteLib.models.drafts import draft_card
 from MRISegSuiteLib.models.json_schema import problems
 
 VALID = {
@@ -190,6 +191,38 @@ def changed(**parts):
 def test_contradictions_are_named(content, reason):
     with pytest.raises(InvalidCard, match=reason):
         Card(content)
+
+
+def shape_card(**options):
+    content = {k: v for k, v in VALID.items() if k not in ("input", "output", "inference")}
+    content |= {"task": "bone_shape", "backend": "published_shape"}
+    return copy.deepcopy(content) | {
+        "backend_options": {"bone": "femur", "population": "adults"} | options,
+    }
+
+
+def test_a_shape_model_has_no_input_output_and_inference_and_a_network_needs_them():
+    assert Card(shape_card()).options["bone"] == "femur"
+    with pytest.raises(InvalidCard, match="output: a shape model has none"):
+        Card(shape_card() | {"output": VALID["output"]})
+    with pytest.raises(InvalidCard, match="population: missing"):
+        Card(shape_card() | {"backend_options": {"bone": "femur"}})
+    with pytest.raises(InvalidCard, match="not among the files"):
+        Card(shape_card(bscore="vectors.json"))
+    with pytest.raises(InvalidCard, match="input, output, inference: missing, and torch_export needs them"):
+        Card(shape_card() | {"backend": "torch_export"})
+
+
+def test_a_folder_with_a_published_shape_model_is_drafted_with_its_vectors(tmp_path):
+    (tmp_path / "model.pth").write_bytes(b"weights")
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "scores.json").write_text('{"bscore_vector": [1.0]}')
+    draft = draft_card(tmp_path)
+    assert draft["backend"] == "published_shape" and draft["task"] == "bone_shape"
+    assert [entry["path"] for entry in draft["files"]] == ["model.pth", "scores.json"]
+    assert draft["backend_options"]["bscore"] == "scores.json"
+    with pytest.raises(InvalidCard, match="backend_options.bone"):
+        Card(draft)
 
 
 def test_all_problems_are_told_at_once():

@@ -11,6 +11,7 @@ from MRISegSuiteLib.meshes.surface_fields import point_normals
 from MRISegSuiteLib.meshes.surfaces import solid_surface
 
 from .anatomy import CanonicalKnee
+from .curvature import articular_curvature, curvature_row
 from .layers import CartilageVoxels, layer_names, place_voxels
 from .outcomes import region_outcomes, volume_row
 from .regions import FEMORAL_REGIONS, REGIONS, femoral_borders, femur_axes
@@ -36,11 +37,13 @@ class MeasuredCartilage:
         regions: name -> (N,) bool, the points of each region; ``whole`` first, then the legacy regions of the femur,
             then the subregions.
         voxels: its voxels, and the bone point under each.
+        curvature: of the articular surface over each point, 1/m, NaN where it is not known; None: not measured.
     """
 
     thickness: ThicknessMap
     regions: dict[str, np.ndarray]
     voxels: CartilageVoxels
+    curvature: np.ndarray | None = None
 
     def rows(self, structure: str, voxel_mm3: float, layers: int) -> list[dict]:
         """Outcomes of every region, and the volume of each layer in it."""
@@ -51,6 +54,8 @@ class MeasuredCartilage:
             rows.extend(
                 region_outcomes(structure, name, self.thickness, inside, np.count_nonzero(here) * voxel_mm3)
             )
+            if self.curvature is not None:
+                rows.append(curvature_row(structure, name, self.curvature, self.thickness, inside))
             if layers > 1:
                 for n, text in enumerate(layer_names(layers)):
                     volume = np.count_nonzero(here & (layer == n)) * voxel_mm3
@@ -125,7 +130,8 @@ def measure_bone(
         regions = _regions(name, *numbers[name])
         _warn_of_absent(name, result, regions, warnings)
         voxels = place_voxels(masks[name], start, knee.spacing, places, normals, result)
-        cartilages[name] = MeasuredCartilage(result, regions, voxels)
+        curvature = articular_curvature(places, triangles, normals, result)
+        cartilages[name] = MeasuredCartilage(result, regions, voxels, curvature)
     return MeasuredBone(places, triangles, cartilages, _point_data(len(places), maps, numbers), axes)
 
 

@@ -39,6 +39,7 @@ OUTCOMES = {
         "cAB": "Area of subchondral bone that cartilage covers.",
         "dAB": "Denuded area: bare subchondral bone.",
         "dABp": "Denuded part of the total area of subchondral bone.",
+        "curvature": "Mean curvature of the articular surface, convex positive; its border is left out.",
     },
     "T2": {
         "T2_mean": "Mean T2 of the valid voxels; ± its SD.",

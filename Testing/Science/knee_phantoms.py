@@ -44,6 +44,8 @@ class Measured:
     angle: np.ndarray
     truth: np.ndarray
     area: np.ndarray
+    points: np.ndarray
+    triangles: np.ndarray
 
     def error(self, within: float = 50.0) -> tuple[float, float]:
         """Area-weighted bias and root mean square error, mm."""
@@ -98,7 +100,7 @@ def measure_cap(cap: Cap, points: int = 8000, options=None) -> Measured:
     outer = cap.radius + cap.thickness
     truth = along + np.sqrt(along**2 + outer**2 - cap.offset**2) - cap.radius - cap.gap
     truth = np.where((angle > cap.half_angle) | (angle < cap.hole), 0.0, truth)
-    return Measured(result, angle, truth, point_areas(vertices, triangles))
+    return Measured(result, angle, truth, point_areas(vertices, triangles), vertices, triangles)
 
 
 #: The simple knee's labels.

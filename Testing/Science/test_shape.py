@@ -294,6 +294,12 @@ def test_a_published_checkpoint_is_fitted_wherever_the_bone_lies(linear):
     assert fits[2].pose.scale == pytest.approx(1.15 * fits[0].pose.scale, rel=0.01)
     assert np.abs(fits[2].numbers - fits[0].numbers).max() < 0.2 * np.abs(fits[0].numbers).max() + 0.02
 
+    for name in ("read.2.weight", "read.2.bias"):  # a model of the bone alone
+        model.decoder.weights[name] = model.decoder.weights[name][:1]
+    model.decoder = type(model.decoder)(model.decoder.weights)
+    alone = fit_shape(model, bone_of(linear, wanted))
+    assert len(alone.surfaces) == len(alone.assd) == 1 and alone.assd[0] < 2.0
+
 
 def test_the_neural_model_fits_as_well_as_the_linear_one_and_the_same_each_time(linear):
     pytest.importorskip("torch")

@@ -43,7 +43,7 @@ class ShapeFit:
     Attributes:
         numbers: what describes the bone in the model (weights in standard deviations, or a latent vector).
         pose: from the model's space to the knee's frame.
-        surfaces: the reconstruction in the knee's frame: bone; bone and cartilage together.
+        surfaces: the reconstruction in the knee's frame: bone; the target's second surface, where the model has it.
         assd: average symmetric surface distance to the real ones, mm, each.
         height: in the model's space; above it the shaft is cut off, or not in the image.
         how: how the numbers were found.
@@ -142,9 +142,8 @@ def fit_shape(
     surfaces = tuple(Surface(placed.pose(s.points), s.triangles) for s in model_surfaces(model, numbers))
     report(0.9)
     height = min(placed.cut - _BELOW_CUT_MM / placed.pose.scale, placed.known_to)
-    assd = tuple(
-        _assd(real, made, placed.pose, height) for real, made in zip(target.surfaces, surfaces, strict=True)
-    )
+    # A model may know the bone alone.
+    assd = tuple(_assd(real, made, placed.pose, height) for real, made in zip(target.surfaces, surfaces))
     return ShapeFit(numbers, placed.pose, surfaces, assd, height, how, tuple(warnings))
 
 

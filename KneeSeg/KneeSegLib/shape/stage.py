@@ -146,7 +146,8 @@ def _results(
     def row(name: str, value: float, unit: str, how: str = method) -> dict:
         return {"structure": bone, "region": "whole", "name": name, "value": value, "unit": unit, "method": how}
 
-    results.rows = [row("shape_ASSD", fit.assd[0], "mm"), row(f"shape_{target.second_name}_ASSD", fit.assd[1], "mm")]
+    measures = ("shape_ASSD", f"shape_{target.second_name}_ASSD")
+    results.rows = [row(name, assd, "mm") for name, assd in zip(measures, fit.assd)]
     if model.spread is not None:
         population = f"{method}; 1 is usual in its population: {card.options['population']}"
         results.rows.append(row("shape_distance", shape_distance(fit.numbers, model.spread), "SD", population))

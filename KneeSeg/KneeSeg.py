@@ -464,6 +464,7 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return  # the scene was closed or the panel left while the result was loaded
         self._parameterNode.resultSegmentation = nodes.segmentation
         self._showResult()
+        self._browser.close()  # it begins again with the shape of this result
 
     def _onEdit(self, checked=False):
         segmentation = self._result.segmentation

@@ -72,6 +72,34 @@ class KneePanelTest(ApplicationTest):
         self.assertIsNotNone(nodes.chart)
         self.assertIn("femur", nodes.models)
 
+    def test_shape_change_and_the_shape_browser(self):
+        volume, segmentation = self._choose()
+        earlier = add_virtual_knee(slicer.mrmlScene)[1]
+        self.ui.baselineSelector.setCurrentNode(earlier)
+        self.ui.shapeCollapsibleButton.collapsed = False
+        self.ui.applyButton.click()
+        self._finish()
+        nodes = self.widget._result
+        self.assertIsNotNone(nodes.changeChart)
+        self.assertIn("femur", nodes.shapes)
+        index = self.ui.coloringSelector.findData("shape")
+        self.ui.coloringSelector.setCurrentIndex(index)
+        self.widget._onColoring(index)
+        self.assertEqual(nodes.models["femur"].GetDisplayNode().GetActiveScalarName(), "shape_error_shown_mm")
+
+        self.ui.browserCollapsibleButton.collapsed = False
+        self.assertTrue(self.ui.weightSlider.enabled, self.ui.browserLabel.text)
+        self.ui.weightSlider.value = 20
+        bone = slicer.util.getNode("Shape browser: femur")
+        before = slicer.util.arrayFromModelPoints(bone).copy()
+        self.ui.weightSlider.value = -20
+        after = slicer.util.arrayFromModelPoints(bone)
+        self.assertTrue(before.shape != after.shape or abs(before - after).max() > 0.5)
+        # It lies where the knee lies.
+        middle = slicer.util.arrayFromModelPoints(nodes.shapes["femur"]).mean(axis=0)
+        self.assertLess(abs(after.mean(axis=0) - middle).max(), 5.0)
+        self.picture(self.widget, "knee-shape")
+
     def test_closing_the_scene_ends_the_run(self):
         self._choose()
         self.ui.applyButton.click()

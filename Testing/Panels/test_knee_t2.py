@@ -42,7 +42,7 @@ def test_a_second_echo_gives_t2_in_the_table_and_on_the_bones(application, knee,
     table = nodes.table.GetTable()
     assert table.GetColumnByName("T2_mean_middle") is not None
     offered = [ui.coloringSelector.itemData(n) for n in range(ui.coloringSelector.count)]
-    assert offered == ["thickness", "t2"] and ui.coloringSelector.enabled
+    assert offered == ["thickness", "t2", "shape"] and ui.coloringSelector.enabled
     ui.coloringSelector.setCurrentIndex(1)
     ui.coloringSelector.activated.emit(1)
     femur = nodes.models["femur"].GetDisplayNode()

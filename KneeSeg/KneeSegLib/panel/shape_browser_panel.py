@@ -67,7 +67,7 @@ class ShapeBrowserPanel:
             self._browser = None
             self._enable(False, str(error))
             return
-        self._widgets.mode.setMaximum(self._browser.model.size)
+        self._widgets.mode.maximum = self._browser.model.size
         self._enable(True, "")
         self._showMode()
 

@@ -414,8 +414,7 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         without = [name for name, wanted in stages.items() if not wanted]
         if without:
             more["without"] = without
-        embedded = self._shapeModels.card is None or self._shapeModels.card.embedded
-        if parameters.fitShape and not (embedded and not parameters.shapeModelId):
+        if parameters.fitShape and parameters.shapeModelId and self._shapeModels.card is not None:
             more["shapeModelId"] = self._shapeModels.card.id
         if parameters.baseline is not None:
             more["baselineNode"] = parameters.baseline

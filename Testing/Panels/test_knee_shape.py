@@ -92,6 +92,18 @@ def test_the_browser_moves_a_bone_of_the_shape_model(application, knee, picture)
     assert slicer.util.getNode("Shape browser: femur*") is not None
 
 
+def test_another_shape_model_is_chosen(application, knee):
+    ui = knee.ui
+    ui.browserCollapsibleButton.collapsed = False
+    ui.shapeModelSelector.setCurrentIndex(ui.shapeModelSelector.findData("femur-shape-neural"))
+    assert not ui.weightSlider.enabled and "has no modes" in ui.browserLabel.text
+    assert knee._moreArguments()["shapeModelId"] == "femur-shape-neural"
+    ui.shapeCheckBox.checked = False
+    assert knee._moreArguments() == {"without": ["shape"]}
+    ui.shapeModelSelector.setCurrentIndex(ui.shapeModelSelector.findData("femur-shape-linear"))
+    assert ui.weightSlider.enabled
+
+
 def test_the_scene_is_closed_while_the_browser_is_open(application, knee):
     ui, slicer = knee.ui, application
     ui.browserCollapsibleButton.collapsed = False

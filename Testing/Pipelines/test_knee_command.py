@@ -56,6 +56,9 @@ def test_a_real_mask_becomes_surfaces_table_report_and_scene(shared_data, tmp_pa
     with open(out / "table.csv", newline="") as stream:
         regions = {(row["structure"], row["region"]) for row in csv.DictReader(stream)}
     assert len([r for r in regions if r[0] == "femoral_cartilage"]) == 16  # the whole, five regions, ten subregions
+    assert measured["femur", "whole", "shape_ASSD"] < 0.9 and 0.3 < measured["femur", "whole", "shape_distance"] < 2
+    assert json.loads((out / "shape.json").read_text())["model"]["id"] == "femur-shape-linear"
+    assert (out / "shape_femur.vtp").exists() and 0 < measured["femoral_cartilage", "ccMFC", "curvature"] < 100
     with zipfile.ZipFile(out / "scene.mrb") as scene:
         assert any(name.endswith(".mrml") for name in scene.namelist())
     report = (out / "report.html").read_text(encoding="utf-8")

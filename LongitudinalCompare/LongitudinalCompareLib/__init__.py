@@ -1,0 +1,1 @@
+"""Timepoints compared: registration, change and response only, over MRISegSuiteLib."""

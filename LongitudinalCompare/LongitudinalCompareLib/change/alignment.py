@@ -68,10 +68,27 @@ def common_grid(baseline: TimepointLesions, followup: TimepointLesions, alignmen
     return grid
 
 
-def labels_on(grid: sitk.Image, lesions: TimepointLesions, transform: sitk.Transform, whole: bool = False) -> np.ndarray:
-    """Lesion numbers (or, with ``whole``, the mask) on a grid of the common space, nearest neighbor, [k, j, i]."""
-    array = lesions.whole.astype(np.int32) if whole else lesions.labels
-    image = sitk.GetImageFromArray(array)
+@dataclass(frozen=True)
+class InCommonSpace:
+    """Lesion numbers of both timepoints on one grid of cubic voxels, [k, j, i]; -1 for what is too small to be one."""
+
+    spacing_mm: float
+    baseline: np.ndarray
+    followup: np.ndarray
+
+
+def in_common_space(baseline: TimepointLesions, followup: TimepointLesions, alignment: Alignment) -> InCommonSpace:
+    """Both masks moved into the common space in the same way: once, nearest neighbor."""
+    grid = common_grid(baseline, followup, alignment)
+    return InCommonSpace(
+        grid.GetSpacing()[0],
+        _labels_on(grid, baseline, alignment.to_baseline),
+        _labels_on(grid, followup, alignment.to_followup),
+    )
+
+
+def _labels_on(grid: sitk.Image, lesions: TimepointLesions, transform: sitk.Transform) -> np.ndarray:
+    image = sitk.GetImageFromArray(np.where(lesions.whole & (lesions.labels == 0), -1, lesions.labels))
     spacing = lesions.grid.spacing
     image.SetOrigin(lesions.grid.origin.tolist())
     image.SetSpacing(spacing.tolist())

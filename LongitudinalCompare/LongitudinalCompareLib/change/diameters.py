@@ -21,8 +21,9 @@ from .masks import CutMask, Grid
 
 #: The axis with the largest spacing is the slice axis where it is this much larger than the next one.
 _CLEARLY_THICKER = 1.2
-#: The chord is sought in steps of this part of a pixel, or of this part of the longest diameter where that is coarser.
-_PIXEL_PART, _LENGTH_PART = 0.25, 1 / 200
+#: The chord is sought in steps of this part of a pixel, or of this part of the longest diameter where that is coarser;
+#: less finely in the slices that only have to be long enough.
+_PIXEL_PART, _LENGTH_PART, _LENGTH_PART_LISTED = 0.25, 1 / 200, 1 / 100
 
 Ends = tuple[tuple[float, float, float], tuple[float, float, float]]
 
@@ -104,7 +105,7 @@ def measure_diameters(lesion: CutMask, axis: int, slices_from_mm: float = 10.0) 
     listed, chosen = [], None
     for n, (number, length, ends, piece) in enumerate(found):
         if n == best or length >= slices_from_mm:
-            chord, chord_ends = _perpendicular(piece, ends, frame)
+            chord, chord_ends = _perpendicular(piece, ends, frame, _LENGTH_PART if n == best else _LENGTH_PART_LISTED)
             if n == best:
                 chosen = number, length, ends, chord, chord_ends
             if length >= slices_from_mm:
@@ -164,14 +165,14 @@ def _outline(piece: np.ndarray) -> np.ndarray:
     return np.concatenate([down, across])
 
 
-def _perpendicular(piece: np.ndarray, ends: np.ndarray, frame: _PlaneFrame):
+def _perpendicular(piece: np.ndarray, ends: np.ndarray, frame: _PlaneFrame, length_part: float):
     """Longest chord inside the piece at right angles to the line between ``ends``: mm and its ends."""
     start, stop = ends @ frame.to_mm
     length = np.linalg.norm(stop - start)
     along = (stop - start) / length
     aside = np.array([-along[1], along[0]])
     reach = (_outline(piece) @ frame.to_mm - start) @ np.column_stack([along, aside])
-    step = max(_PIXEL_PART * frame.pixel_mm, _LENGTH_PART * length)
+    step = max(_PIXEL_PART * frame.pixel_mm, length_part * length)
     u = np.arange(reach[:, 0].min(), reach[:, 0].max() + step, step)
     v = np.arange(reach[:, 1].min() - step, reach[:, 1].max() + 2 * step, step)
     points = start + u[:, None, None] * along + v[None, :, None] * aside
@@ -187,13 +188,11 @@ def _perpendicular(piece: np.ndarray, ends: np.ndarray, frame: _PlaneFrame):
 
 def _longest_runs(rows: np.ndarray) -> np.ndarray:
     """Longest run of True in each row: (n, 2) length and index of its last element."""
-    count = np.zeros(len(rows), int)
-    best = np.zeros((len(rows), 2), int)
-    for column in range(rows.shape[1]):
-        count = np.where(rows[:, column], count + 1, 0)
-        longer = count > best[:, 0]
-        best[longer] = np.column_stack([count, np.full_like(count, column)])[longer]
-    return best
+    count = np.cumsum(rows, axis=1)
+    before = np.maximum.accumulate(np.where(rows, 0, count), axis=1)
+    run = count - before
+    last = run.argmax(axis=1)
+    return np.column_stack([run[np.arange(len(run)), last], last])
 
 
 def _widest(lesion: CutMask) -> tuple[float, Ends]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
+from MRISegSuiteLib.measures.surface_distance import bounding_box
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -70,24 +72,12 @@ def cut_mask(mask: sitk.Image) -> CutMask:
     if mask.GetDimension() != 3 or mask.GetNumberOfComponentsPerPixel() != 1:
         raise ValueError("a mask is a 3D image with one value a voxel")
     array = sitk.GetArrayViewFromImage(mask)
-    box = foreground_box(array)
+    box = bounding_box(array)
     if box is None:
         return CutMask(np.zeros((3, 3, 3), bool), Grid.of(mask))
     inside = np.pad(array[box] != 0, 1)
     first = tuple(part.start - 1 for part in reversed(box))
     return CutMask(inside, Grid.of(mask, first), first)
-
-
-def foreground_box(array: np.ndarray) -> tuple[slice, slice, slice] | None:
-    """The smallest box that holds everything that is not zero; None where all is zero."""
-    planes = np.flatnonzero(array.any(axis=(1, 2)))
-    if not planes.size:
-        return None
-    first, last = planes[0], planes[-1] + 1
-    part = array[first:last]
-    rows = np.flatnonzero(part.any(axis=(0, 2)))
-    columns = np.flatnonzero(part.any(axis=(0, 1)))
-    return slice(first, last), slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def native_volume_mm3(mask: sitk.Image) -> float:

@@ -15,7 +15,7 @@ from scipy import ndimage
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from .alignment import Alignment, common_grid, labels_on
+from .alignment import Alignment, InCommonSpace, in_common_space
 from .lesions import TimepointLesions
 
 #: Two lesions overlap when they share at least this part of the smaller one.
@@ -78,14 +78,17 @@ def match_lesions(
     alignment: Alignment,
     overrides: Sequence[LinkOverride] = (),
     smallest_overlap: float = SMALLEST_OVERLAP,
+    placed: InCommonSpace | None = None,
 ) -> Matching:
-    """Groups of lesions that belong together, largest first; swapping the timepoints swaps new and resolved."""
+    """Groups of lesions that belong together, largest first; swapping the timepoints swaps new and resolved.
+
+    ``placed`` is ``in_common_space(baseline, followup, alignment)`` where that has been made already.
+    """
     tolerance = max(alignment.error_mm, baseline.slice_mm / 2, followup.slice_mm / 2)
-    grid = common_grid(baseline, followup, alignment)
-    first = labels_on(grid, baseline, alignment.to_baseline)
-    second = labels_on(grid, followup, alignment.to_followup)
+    placed = placed or in_common_space(baseline, followup, alignment)
+    first, second = np.maximum(placed.baseline, 0), np.maximum(placed.followup, 0)
     links = _overlaps(first, second, len(baseline.lesions), len(followup.lesions), smallest_overlap)
-    links |= _near(first, second, links, baseline, followup, tolerance, grid.GetSpacing()[0])
+    links |= _near(first, second, links, baseline, followup, tolerance, placed.spacing_mm)
     ignored = []
     for override in overrides:
         pair = baseline.label_at(override.baseline_point), followup.label_at(override.followup_point)

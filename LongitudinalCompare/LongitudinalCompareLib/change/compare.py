@@ -7,7 +7,7 @@ Dice, HD95) uses the alignment; where there is none, because the registration fa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import SimpleITK as sitk
 
@@ -32,6 +32,7 @@ class LesionChange:
         baseline, followup: the lesions of either timepoint that belong to it.
         growth: volumes and rates.
         interval: on ln(V2 / V1); None where either volume is zero.
+        was_too_small: a new (resolved) lesion that has not come from (gone to) nothing, see ``LesionGroup``.
     """
 
     number: int
@@ -40,6 +41,7 @@ class LesionChange:
     followup: tuple[Lesion, ...]
     growth: Growth
     interval: LogInterval | None
+    was_too_small: bool = False
 
     @property
     def baseline_diameters(self) -> Diameters | None:
@@ -150,11 +152,14 @@ def compare_lesions(
     placed = in_common_space(baseline, followup, alignment)
     matching = match_lesions(baseline, followup, alignment, overrides, placed=placed)
     lesions = tuple(
-        change(
-            number,
-            group.status,
-            tuple(baseline.by_label(n) for n in group.baseline),
-            tuple(followup.by_label(n) for n in group.followup),
+        replace(
+            change(
+                number,
+                group.status,
+                tuple(baseline.by_label(n) for n in group.baseline),
+                tuple(followup.by_label(n) for n in group.followup),
+            ),
+            was_too_small=group.was_too_small,
         )
         for number, group in enumerate(matching.groups, start=1)
     )

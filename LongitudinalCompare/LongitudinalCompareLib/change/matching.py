@@ -8,7 +8,7 @@ same lesion may come to lie. A person may link or part any two. Connected lesion
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -54,12 +54,16 @@ class LesionGroup:
 
     ``status``: matched (one to one), new, resolved, merged (several to one), split (one to several), regrouped
     (several to several).
+
+    ``was_too_small`` is True for a new (resolved) lesion in whose place the mask of the other timepoint holds something
+    below the smallest size that counts as a lesion: it has not come from (gone to) nothing.
     """
 
     baseline: tuple[int, ...]
     followup: tuple[int, ...]
     status: str
     links: tuple[Link, ...]
+    was_too_small: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,7 @@ def match_lesions(
         else:
             links.pop(pair, None)
     groups = _groups(links, baseline, followup)
+    groups = tuple(_with_specks(group, placed, first, second, tolerance) for group in groups)
     return Matching(groups, tolerance, smallest_overlap, tuple(ignored))
 
 
@@ -161,6 +166,17 @@ def _groups(links: dict, baseline: TimepointLesions, followup: TimepointLesions)
         return max(volumes + [followup.by_label(n).volume_mm3 for n in group.followup])
 
     return tuple(sorted(groups, key=largest, reverse=True))
+
+
+def _with_specks(group: LesionGroup, placed: InCommonSpace, first, second, tolerance: float) -> LesionGroup:
+    """The group, with ``was_too_small`` where that is so."""
+    if group.status == NEW:
+        labels, (label,), others = second, group.followup, placed.baseline
+    elif group.status == RESOLVED:
+        labels, (label,), others = first, group.baseline, placed.followup
+    else:
+        return group
+    return replace(group, was_too_small=bool(_within(labels, label, np.minimum(others, 0), tolerance, placed.spacing_mm)))
 
 
 def _status(before: int, after: int) -> str:

@@ -17,11 +17,13 @@ from .matching import Matching
 class Track:
     """One lesion over time: for each timepoint the numbers of the lesions that belong to it (none, one or several).
 
-    ``number`` is from 1: those seen first come first, the largest of them first.
+    ``number`` is from 1: those seen first come first, the largest of them first. ``was_too_small`` is True where it was
+    there before it was first counted, below the smallest size.
     """
 
     number: int
     members: tuple[tuple[int, ...], ...]
+    was_too_small: bool = False
 
     @property
     def first_seen(self) -> int:
@@ -62,4 +64,9 @@ def lesion_tracks(timepoints: Sequence[TimepointLesions], matchings: Sequence[Ma
         seen = next(t for t, there in enumerate(labels) if there)
         return seen, min(labels[seen])
 
-    return tuple(Track(number, labels) for number, labels in enumerate(sorted(members, key=order), start=1))
+    small = {(t + 1, n) for t, one in enumerate(matchings) for g in one.groups if g.was_too_small for n in g.followup}
+    tracks = []
+    for number, labels in enumerate(sorted(members, key=order), start=1):
+        first = next(t for t, there in enumerate(labels) if there)
+        tracks.append(Track(number, labels, any((first, n) in small for n in labels[first])))
+    return tuple(tracks)

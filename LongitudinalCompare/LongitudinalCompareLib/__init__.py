@@ -1,1 +1,1 @@
-"""Timepoints compared: registration, change and response only, over MRISegSuiteLib."""
+"""Two or more scans of one patient over time: alignment, change, response. See Docs/decisions.md."""

@@ -182,5 +182,3 @@ def _whole_status(baseline: TimepointLesions, followup: TimepointLesions) -> str
 def _longest(lesions: tuple[Lesion, ...]) -> Diameters | None:
     diameters = [one.diameters for one in lesions]
     return max(diameters, key=lambda one: one.longest_mm, default=None)
-
-

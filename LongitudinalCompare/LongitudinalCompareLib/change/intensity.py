@@ -47,7 +47,10 @@ class IntensityChange:
 
 
 def intensity_change(
-    baseline: sitk.Image, followup: sitk.Image, mask: sitk.Image, registration_error_mm: float = 0.0,
+    baseline: sitk.Image,
+    followup: sitk.Image,
+    mask: sitk.Image,
+    registration_error_mm: float = 0.0,
     smoothing_mm: float = 0.0,
 ) -> IntensityChange:
     """The change map of two scans of the same contrast.

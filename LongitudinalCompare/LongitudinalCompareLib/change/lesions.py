@@ -137,8 +137,9 @@ def _measured(label: int, cut: CutMask, found: np.ndarray, number: int, box, axi
     indices = np.argwhere(array)[:, ::-1]
     center = indices.mean(axis=0)
     nearest = indices[np.argmin((((indices - center) @ grid.steps.T) ** 2).sum(axis=1))]
-    # the voxels are boxes, not points: a twelfth of the squared spacing along each axis
-    spread = np.cov(indices.T, bias=True).reshape(3, 3) + np.eye(3) / 12
+    # a lesion in one slice is still a voxel thick: a box has a twelfth of its squared width as variance
+    values, axes = np.linalg.eigh(np.cov(indices.T, bias=True).reshape(3, 3))
+    spread = (axes * np.maximum(values, 1 / 12)) @ axes.T
     volume = len(indices) * grid.voxel_mm3
     return Lesion(
         label=label,

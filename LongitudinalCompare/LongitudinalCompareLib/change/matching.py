@@ -55,8 +55,8 @@ class LesionGroup:
     ``status``: matched (one to one), new, resolved, merged (several to one), split (one to several), regrouped
     (several to several).
 
-    ``was_too_small`` is True for a new (resolved) lesion in whose place the mask of the other timepoint holds something
-    below the smallest size that counts as a lesion: it has not come from (gone to) nothing.
+    ``was_too_small`` is True for a new (resolved) lesion in whose place the mask of the other timepoint holds
+    something below the smallest size that counts as a lesion: it has not come from (gone to) nothing.
     """
 
     baseline: tuple[int, ...]
@@ -176,7 +176,8 @@ def _with_specks(group: LesionGroup, placed: InCommonSpace, first, second, toler
         labels, (label,), others = first, group.baseline, placed.followup
     else:
         return group
-    return replace(group, was_too_small=bool(_within(labels, label, np.minimum(others, 0), tolerance, placed.spacing_mm)))
+    specks = _within(labels, label, np.minimum(others, 0), tolerance, placed.spacing_mm)
+    return replace(group, was_too_small=bool(specks))
 
 
 def _status(before: int, after: int) -> str:

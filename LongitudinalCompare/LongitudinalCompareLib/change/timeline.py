@@ -17,8 +17,8 @@ from .matching import Matching
 class Track:
     """One lesion over time: for each timepoint the numbers of the lesions that belong to it (none, one or several).
 
-    ``number`` is from 1: those seen first come first, the largest of them first. ``was_too_small`` is True where it was
-    there before it was first counted, below the smallest size.
+    ``number`` is from 1: those seen first come first, the largest of them first. ``was_too_small`` is True where it
+    was there before it was first counted, below the smallest size.
     """
 
     number: int

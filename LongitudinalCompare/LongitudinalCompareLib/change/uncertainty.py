@@ -1,8 +1,12 @@
 """How sure a change of volume is: what adds up to an interval on ln(V2 / V1).
 
 Every part is a standard deviation of a log volume (or log ratio); they are taken as independent and added in
-quadrature, and 1.96 of the sum is the 95 % interval. A change beyond the half-width is real: the smallest real change
-of Bland and Altman, 1.96 sqrt(2) wSD where both scans are known equally well.
+quadrature, and 1.96 of the sum is the half-width of the 95 % interval. A change beyond it is real: the smallest real
+change of Bland and Altman, 1.96 sqrt(2) wSD where both scans are known equally well.
+
+A difference in scale between the scans, which the registration found, is no random part. Volumes are not corrected for
+it, as it may be the scanner's or the head's own; the interval is that of either case, from where it begins if the
+scale were the scanner's to where it ends if it were not.
 """
 
 from __future__ import annotations
@@ -50,25 +54,29 @@ class LogInterval:
     """95 % interval on ln(V2 / V1).
 
     Attributes:
-        log_ratio: the measured one. low, high: the interval. sd: its standard deviation.
-        parts: what it is made of.
+        log_ratio: the measured one.
+        sd: standard deviation of its random parts. parts: what they are.
+        scale_shift: ln of the scale by volume, follow-up to baseline; 0 where none is known.
+        low, high: the interval.
     """
 
     log_ratio: float
     sd: float
     parts: tuple[Part, ...]
+    scale_shift: float = 0.0
 
     @property
     def half_width(self) -> float:
+        """1.96 standard deviations."""
         return Z95 * self.sd
 
     @property
     def low(self) -> float:
-        return self.log_ratio - self.half_width
+        return self.log_ratio - self.half_width - max(self.scale_shift, 0.0)
 
     @property
     def high(self) -> float:
-        return self.log_ratio + self.half_width
+        return self.log_ratio + self.half_width + max(-self.scale_shift, 0.0)
 
     @property
     def is_real(self) -> bool:
@@ -78,7 +86,9 @@ class LogInterval:
     @property
     def smallest_real_percent(self) -> tuple[float, float]:
         """Smallest real decrease and increase, percent: +31.9 and -24.2 at a wCV of 10 %."""
-        return 100 * math.expm1(-self.half_width), 100 * math.expm1(self.half_width)
+        decrease = self.half_width + max(-self.scale_shift, 0.0)
+        increase = self.half_width + max(self.scale_shift, 0.0)
+        return 100 * math.expm1(-decrease), 100 * math.expm1(increase)
 
     @property
     def percent_interval(self) -> tuple[float, float]:
@@ -111,9 +121,8 @@ def log_interval(
     """The interval on ln(V2 / V1); None where either volume is zero.
 
     Args:
-        volume_ratio: of the head, follow-up to baseline, from the diagnostic affine. It is not corrected for, as an
-            affine is known less well than a volume; the whole of it counts as a systematic error of unknown sign
-            (uniform within +-|ln ratio|, GUM type B). None uses ``settings.scanner_scale_sd``.
+        volume_ratio: of the head, follow-up to baseline, from the diagnostic affine. None uses
+            ``settings.scanner_scale_sd``.
         calibration_sd: spread of ln(measured / true) of known growth in this patient's scan. It holds partial volume
             as well, so the larger of the two counts.
 
@@ -139,14 +148,12 @@ def log_interval(
                 f"setting: wCV {100 * settings.test_retest_wcv:g} % of a repeated scan",
             )
         )
-    if volume_ratio is not None:
-        sd = abs(math.log(volume_ratio)) / math.sqrt(3)
-        parts.append(Part("registration", sd, f"scale between the scans {100 * (volume_ratio - 1):+.1f} % by volume"))
-    elif settings.scanner_scale_sd:
+    if volume_ratio is None and settings.scanner_scale_sd:
         sd = 3 * settings.scanner_scale_sd
-        parts.append(Part("registration", sd, f"setting: scanner scale {100 * settings.scanner_scale_sd:g} % SD"))
+        parts.append(Part("scanner scale", sd, f"setting: {100 * settings.scanner_scale_sd:g} % SD of a length"))
     sd = math.sqrt(sum(part.sd**2 for part in parts))
-    return LogInterval(math.log(followup.volume_mm3 / baseline.volume_mm3), sd, tuple(parts))
+    shift = math.log(volume_ratio) if volume_ratio is not None else 0.0
+    return LogInterval(math.log(followup.volume_mm3 / baseline.volume_mm3), sd, tuple(parts), shift)
 
 
 def _panel_sd(interval: tuple[float, float]) -> float:

@@ -130,22 +130,21 @@ def assess(
         raise BadInput(f"Lesion {missing[0]} is not there at baseline.", "Choose targets of the baseline.")
     found: list[ChangeCategory] = []
     for t in range(1, len(timepoints)):
-        ratio = volume_ratios[t - 1] if volume_ratios else None
-        found.append(_assess_one(criterion, timepoints, t, targets, settings, ratio, found))
+        found.append(_assess_one(criterion, timepoints, t, targets, settings, volume_ratios, found))
     return tuple(found)
 
 
-def _assess_one(criterion, timepoints, t, targets, settings, ratio, earlier) -> ChangeCategory:
+def _assess_one(criterion, timepoints, t, targets, settings, ratios, earlier) -> ChangeCategory:
     now, baseline = timepoints[t], timepoints[0]
     sums = [_sum(criterion, one, targets) for one in timepoints[: t + 1]]
     nadir_at = min(range(t), key=lambda n: sums[n])
     new = tuple(sorted(set(now.lesions) - set(baseline.lesions)))
     first_sum, nadir, value = sums[0], sums[nadir_at], sums[t]
-    sds = [_log_sd(criterion, timepoints[n], now, targets, settings, ratio) for n in (0, nadir_at)]
+    spreads = [_spread(criterion, timepoints, n, t, targets, settings, ratios) for n in (0, nadir_at)]
 
     if targets:
         largest = _largest_increase(timepoints[nadir_at], now, targets)
-        category, certainty, reasons = _by_sum(criterion, first_sum, nadir, value, largest, max(sds), now, targets)
+        category, certainty, reasons = _by_sum(criterion, first_sum, nadir, value, largest, spreads, now, targets)
     else:
         category, certainty = NOT_EVALUABLE, INDETERMINATE
         why = "the baseline has no lesion" if not baseline.lesions else "no lesion of the baseline is measurable"
@@ -153,7 +152,8 @@ def _assess_one(criterion, timepoints, t, targets, settings, ratio, earlier) -> 
     if new:
         category, certainty, reasons = _with_new(criterion, new, now, category, certainty, reasons)
     changes = [_log_ratio(value, reference) for reference in (first_sum, nadir)]
-    real = [abs(change) > Z95 * sd for change, sd in zip(changes, sds) if math.isfinite(change)]
+    ends = [spread.ends(change, Z95) for change, spread in zip(changes, spreads)]
+    real = [low > 0 or high < 0 for low, high in ends]
     measurable = bool(new) or category == COMPLETE or (bool(targets) and (value == 0 or any(real)))
     text = _TEXTS[category]
     if category in (PARTIAL, PROGRESSION) and not measurable:
@@ -164,8 +164,7 @@ def _assess_one(criterion, timepoints, t, targets, settings, ratio, earlier) -> 
         text = "new lesion; the baseline had none (percent is not defined)"
     interval = None
     if targets and math.isfinite(changes[0]):
-        half = Z95 * sds[0]
-        interval = 100 * math.expm1(changes[0] - half), 100 * math.expm1(changes[0] + half)
+        interval = 100 * math.expm1(ends[0][0]), 100 * math.expm1(ends[0][1])
     return ChangeCategory(
         criterion=criterion,
         timepoint=t,
@@ -187,7 +186,7 @@ def _assess_one(criterion, timepoints, t, targets, settings, ratio, earlier) -> 
     )
 
 
-def _by_sum(criterion, baseline, nadir, value, increase_mm, sd, now, targets):
+def _by_sum(criterion, baseline, nadir, value, increase_mm, spreads, now, targets):
     """Category, certainty and reasons from the sum of targets."""
     others = [track for track in now.lesions if track not in targets]
     # without targets that are left, nothing is said about lesions smaller than the smallest that is counted
@@ -195,13 +194,15 @@ def _by_sum(criterion, baseline, nadir, value, increase_mm, sd, now, targets):
         return COMPLETE, PROBABLE, ["All lesions are gone; one below the smallest counted size would not be seen."]
     category = _rule(criterion, baseline, nadir, value, increase_mm)
 
-    def holds(half: float) -> bool:
-        """The same category at both ends; the increase of the largest lesion goes with the sum."""
-        grown = [value * math.exp(sign * half) for sign in (-1, 1)]
-        changes = [increase_mm + math.expm1(sign * half) * _longest(now, targets) for sign in (-1, 1)]
-        return all(_rule(criterion, baseline, nadir, v, mm) == category for v, mm in zip(grown, changes))
+    def holds(sds: float) -> bool:
+        """The same category all over the interval; the increase of the largest lesion goes with the sum."""
+        for end in (end for spread in spreads for end in spread.ends(0.0, sds)):
+            grown = increase_mm + math.expm1(end) * _longest(now, targets)
+            if _rule(criterion, baseline, nadir, value * math.exp(end), grown) != category:
+                return False
+        return True
 
-    certainty = DEFINITE if holds(Z95 * sd) else PROBABLE if holds(sd) else INDETERMINATE
+    certainty = DEFINITE if holds(Z95) else PROBABLE if holds(1.0) else INDETERMINATE
     unit = {"mm": "mm", "mm2": "mm²", "mm3": "mm³"}[criterion.unit]
     count = f"{len(targets)} target{'s' if len(targets) > 1 else ''}"
     reasons = [f"Sum of {count}: {value:.1f} {unit}; baseline {baseline:.1f}, nadir {nadir:.1f} {unit}."]
@@ -230,7 +231,7 @@ def _rule(criterion: Criterion, baseline: float, nadir: float, value: float, inc
         grown = (
             value >= nadir * (1 + wanted["percent"] / 100) - rounding
             and value - nadir >= wanted["sum_increase"] - rounding
-            and increase_mm >= wanted["one_lesion_increase_mm"] - rounding
+            and (not wanted["one_lesion_increase_mm"] or increase_mm >= wanted["one_lesion_increase_mm"] - rounding)
         )
     if grown:
         return PROGRESSION
@@ -268,22 +269,35 @@ def _none_measurable(tracks, measurable) -> str:
     return "." if any(track in measurable for track in tracks) else "; not measurable by this criterion."
 
 
-def _log_sd(criterion, reference: TimepointMeasures, now: TimepointMeasures, targets, settings, ratio) -> float:
-    """Standard deviation of ln(sum now / sum then).
+@dataclass(frozen=True)
+class _Spread:
+    """How well ln(sum now / sum then) is known: standard deviation, and what a scale between the scans adds."""
 
-    What moves the whole border (test-retest, panel, scale) is known for volumes; a length follows with a third of it,
-    an area with two thirds.
-    """
+    sd: float
+    shift: float
+
+    def ends(self, log_ratio: float, sds: float) -> tuple[float, float]:
+        """The interval ``sds`` standard deviations wide each side; see ``change.uncertainty`` for the scale."""
+        return log_ratio - sds * self.sd - max(self.shift, 0.0), log_ratio + sds * self.sd + max(-self.shift, 0.0)
+
+
+def _spread(criterion, timepoints, reference: int, now: int, targets, settings, ratios) -> _Spread:
+    """What moves the whole border (test-retest, panel, scale) is known for volumes; a length follows with a third of
+    it, an area with two thirds."""
     power = {DIAMETERS: 1, PRODUCTS: 2}.get(criterion.measure, 3) / 3
     variance = 0.0
-    for one in (reference, now):
+    for one in (timepoints[reference], timepoints[now]):
         total = _sum(criterion, one, targets)
         if total > 0:
             voxels = sum(one.lesions[track].voxel_variance(criterion) for track in targets if track in one.lesions)
             variance += voxels / total**2
         variance += (power * settings.test_retest_wcv) ** 2 + (power * one.panel_log_sd) ** 2
-    scale = abs(math.log(ratio)) / math.sqrt(3) if ratio else 3 * settings.scanner_scale_sd
-    return math.sqrt(variance + (power * scale) ** 2)
+    scales = [
+        0.0 if n == 0 or not ratios or ratios[n - 1] is None else math.log(ratios[n - 1]) for n in (reference, now)
+    ]
+    if not ratios or ratios[now - 1] is None:
+        variance += (power * 3 * settings.scanner_scale_sd) ** 2
+    return _Spread(math.sqrt(variance), power * (scales[1] - scales[0]))
 
 
 def _sum(criterion: Criterion, timepoint: TimepointMeasures, targets) -> float:

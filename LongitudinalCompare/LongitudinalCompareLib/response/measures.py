@@ -114,5 +114,6 @@ def measures_of(
                     volume_variance_mm6=sum(one.variance_mm6 for one in parts),
                     organ=(organs or {}).get(track.number, ""),
                 )
-        made.append(TimepointMeasures(days[t], lesions, panel_log_sd[t] if panel_log_sd else 0.0, small & set(lesions)))
+        panel = panel_log_sd[t] if panel_log_sd else 0.0
+        made.append(TimepointMeasures(days[t], lesions, panel, small & set(lesions)))
     return tuple(made)

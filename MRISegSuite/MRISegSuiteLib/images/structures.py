@@ -6,6 +6,7 @@ challenges define them (Menze et al. 2015, Bakas et al. 2017).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -63,6 +64,14 @@ NESTED_TUMOR_REGIONS = ("whole_tumour", "tumour_core", "enhancing_tumour")
 #: Values of a BraTS label map.
 BRATS_LABELS = {"non_enhancing_core": 1, "edema": 2, "enhancing_tumour": 4}
 
+#: Other ways of writing the names.
+_ALIASES = {
+    "whole_tumor": "whole_tumour", "wt": "whole_tumour", "tumor_core": "tumour_core", "tc": "tumour_core",
+    "enhancing_tumor": "enhancing_tumour", "enhancing": "enhancing_tumour", "et": "enhancing_tumour",
+    "oedema": "edema", "ed": "edema", "peritumoral_edema": "edema", "ncr": "non_enhancing_core",
+    "necrotic_and_non_enhancing_core": "non_enhancing_core",
+}  # fmt: skip
+
 #: Colors for structures that nobody has given one.
 _OTHER_COLORS = (
     (0.35, 0.65, 0.95), (0.95, 0.60, 0.30), (0.45, 0.80, 0.45), (0.85, 0.40, 0.70), (0.95, 0.85, 0.35),
@@ -84,6 +93,12 @@ def with_tumor_regions(masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
         if region not in found and all(part in masks for part in parts):
             found[region] = np.logical_or.reduce([masks[part] for part in parts])
     return found
+
+
+def tumor_name(name: str) -> str:
+    """The name as the tables here write it ("Whole tumor", "WT" is ``whole_tumour``); others with underscores only."""
+    tidy = "_".join(re.findall(r"[a-z0-9]+", name.lower()))
+    return _ALIASES.get(tidy, tidy or name)
 
 
 def structure_of(name: str, label: int) -> Structure:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import SimpleITK as sitk
@@ -27,6 +27,17 @@ from .timepoints import Timepoint
 #: Two scans are of one contrast when their correlation inside the brain is at least this; only then does a difference
 #: of gray values mean anything.
 SAME_CONTRAST = 0.6
+
+
+@dataclass(frozen=True)
+class MovedDiameter:
+    """A diameter that a person has set: of a lesion of a timepoint (from 0), "longest" or "perpendicular"; its two
+    ends in LPS, mm, in the scan."""
+
+    timepoint: int
+    lesion: int
+    which: str
+    ends: tuple[tuple[float, float, float], tuple[float, float, float]]
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,7 @@ def compare(
     criterion: Criterion | None,
     settings: UncertaintySettings | None = None,
     overrides: Sequence[LinkOverride] = (),
+    moved: Sequence[MovedDiameter] = (),
 ) -> Comparison:
     """Measure what changed, natively, and compare voxels where the gate allows it."""
     settings = settings or UncertaintySettings()
@@ -82,6 +94,7 @@ def compare(
     trusted = [state != "failed" for state in alignment.states]
     with_masks = all(one.mask is not None for one in timepoints)
     lesions = tuple(find_lesions(one.mask) for one in timepoints) if with_masks else ()
+    lesions = tuple(_with_moved(one, n, moved, notes) for n, one in enumerate(lesions))
     shown = [n for n in range(count) if trusted[n]]
     grid = common_grid([timepoints[n].image for n in shown], [alignment.from_common[n] for n in shown])
     images, masks = [], []
@@ -110,6 +123,28 @@ def compare(
     return Comparison(
         tuple(timepoints), alignment, tuple(pairs), lesions, tracks, grid, tuple(images), tuple(masks), tuple(notes)
     )
+
+
+def _with_moved(found: TimepointLesions, timepoint: int, moved: Sequence[MovedDiameter], notes: list[str]):
+    """The lesions with the diameters that a person moved; one that belongs to no lesion any more is told."""
+    lesions = list(found.lesions)
+    for one in moved:
+        if one.timepoint != timepoint:
+            continue
+        middle = np.mean(one.ends, axis=0)
+        # The number may have changed with the mask: the place decides, and the number where the place says nothing.
+        label = found.label_at(middle) or one.lesion
+        if not 1 <= label <= len(lesions):
+            notes.append(f"A diameter that was moved belongs to no lesion any more (timepoint {timepoint + 1}).")
+            continue
+        length = float(np.linalg.norm(np.subtract(*one.ends)))
+        lesion = lesions[label - 1]
+        changed = replace(lesion.diameters, **{f"{one.which}_mm": length, f"{one.which}_ends": one.ends})
+        lesions[label - 1] = replace(lesion, diameters=changed)
+        notes.append(
+            f"The {one.which} diameter of lesion {label} at timepoint {timepoint + 1} was set by a person: {length:.1f} mm."
+        )
+    return replace(found, lesions=tuple(lesions))
 
 
 def _between(alignment: Alignment, first: int, second: int) -> ChangeAlignment:

@@ -19,7 +19,7 @@ from MRISegSuiteLib.models import Registry
 from .change.calibration import Calibration, calibrate_masks
 from .change.matching import LinkOverride
 from .change.uncertainty import UncertaintySettings
-from .comparison import Comparison, compare
+from .comparison import MovedDiameter, compare
 from .registration.alignment import align
 from .registration.engines import DEFAULT as DEFAULT_ENGINE
 from .registration.engines import Engine, EngineMissing, find_engine
@@ -31,7 +31,7 @@ from .timepoints import Timepoint, days_of, label_of, read_mask, read_scan
 
 ANATOMIES = ("auto", "brain", "body")
 _KNOWN = {
-    "labels", "structure", "dates", "criteria", "engine", "anatomy", "links", "calibrate", "test_retest_wcv", "device",
+    "labels", "structure", "dates", "criteria", "engine", "anatomy", "links", "diameters", "calibrate", "test_retest_wcv", "device",
 }  # fmt: skip
 #: Where each step ends, as a fraction of the whole job.
 _SHARE = {"read": 0.05, "segment": 0.25, "prepare": 0.45, "register": 0.80, "measure": 0.90}
@@ -45,7 +45,8 @@ def run(job: Job, context: JobContext) -> Result:
     Parameters: ``labels`` (name -> value of label maps), ``structure`` (which of them; all together by default),
     ``dates`` (YYYY-MM-DD for each scan; read from DICOM by default), ``criteria`` (id of a response criterion, or its
     file; "none"), ``engine`` (greedy, simpleitk, ants), ``anatomy`` (auto, brain, body), ``links`` (a person's
-    corrections of which lesion is which: list of {baseline_point, followup_point, linked}, LPS, mm), ``calibrate``
+    corrections of which lesion is which: list of {baseline_point, followup_point, linked}, LPS, mm), ``diameters`` (those
+    that a person moved: list of {timepoint (from 1), lesion, which (longest, perpendicular), ends (LPS, mm)}), ``calibrate``
     (False leaves out the calibration), ``test_retest_wcv`` (within-subject coefficient of variation of a repeated
     scan and segmentation), ``device``. The job's model segments the scans where no masks are given; without a model
     they are aligned and compared without volumes.
@@ -58,6 +59,7 @@ def run(job: Job, context: JobContext) -> Result:
     chosen = _criterion(job)
     settings = _settings(job)
     links = _links(job)
+    moved = _moved(job)
     days = days_of(paths, job.parameters.get("dates"))
     timepoints = read_timepoints(job, paths, mask_paths, days, context)
     model = None
@@ -82,7 +84,7 @@ def run(job: Job, context: JobContext) -> Result:
                 "compared voxel by voxel."
             )
     context.progress("Measuring the change", _SHARE["register"])
-    found = compare(timepoints, prepared, alignment, chosen, settings, links)
+    found = compare(timepoints, prepared, alignment, chosen, settings, links, moved)
     for text in found.notes:
         context.warn(text)
     calibrations = _calibrate(timepoints, job)
@@ -158,6 +160,22 @@ def _links(job: Job) -> list[LinkOverride]:
                 "It takes baseline_point and followup_point (three numbers, LPS, mm) and linked (true or false).",
             ) from exception
         found.append(LinkOverride(*points, record["linked"]))
+    return found
+
+
+def _moved(job: Job) -> list[MovedDiameter]:
+    found = []
+    for record in job.parameters.get("diameters") or []:
+        try:
+            ends = tuple(tuple(float(x) for x in end) for end in record["ends"])
+            if [len(end) for end in ends] != [3, 3] or record["which"] not in ("longest", "perpendicular"):
+                raise ValueError
+            found.append(MovedDiameter(int(record["timepoint"]) - 1, int(record["lesion"]), record["which"], ends))
+        except (KeyError, TypeError, ValueError) as exception:
+            raise BadArguments(
+                f"A moved diameter is {record!r}.",
+                "It takes timepoint, lesion, which (longest or perpendicular) and ends (two points, LPS, mm).",
+            ) from exception
     return found
 
 

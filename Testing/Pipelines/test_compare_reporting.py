@@ -8,6 +8,9 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+
 from LongitudinalCompareLib.change.alignment import Alignment
 from LongitudinalCompareLib.change.calibration import calibrate_masks
 from LongitudinalCompareLib.change.compare import compare_lesions
@@ -36,8 +39,6 @@ from LongitudinalCompareLib.response.measures import measures_of
 from MRISegSuiteLib.errors import BadInput
 from MRISegSuiteLib.images.reading import read_volume
 from MRISegSuiteLib.reports.html_report import Picture, Report, write_report
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "Science"))
 import lesion_phantoms as phantoms  # noqa: E402

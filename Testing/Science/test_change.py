@@ -9,6 +9,8 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
 from LongitudinalCompareLib.change.alignment import Alignment
 from LongitudinalCompareLib.change.compare import compare_lesions, compare_masks
 from LongitudinalCompareLib.change.diameters import slice_axis
@@ -24,7 +26,6 @@ from LongitudinalCompareLib.change.uncertainty import (
     log_interval,
 )
 from MRISegSuiteLib.errors import BadArguments, BadInput
-from scipy.spatial.transform import Rotation
 
 NOTHING_ELSE = UncertaintySettings(test_retest_wcv=0.0)
 STILL = Alignment(sitk.Transform(3, sitk.sitkIdentity), sitk.Transform(3, sitk.sitkIdentity))

@@ -8,6 +8,7 @@ import lesion_phantoms as phantoms
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from LongitudinalCompareLib.change.alignment import Alignment
 from LongitudinalCompareLib.change.compare import compare_lesions
 from LongitudinalCompareLib.change.lesions import find_lesions

@@ -159,10 +159,11 @@ def calibrate_images(
 
 def noise_sd(array: np.ndarray) -> float:
     """Standard deviation of the noise, from the second differences in the slices [k, j, i] (Immerkaer 1996), robustly,
-    where the image is not zero."""
+    in tissue: what is brighter than a tenth of the bright end of the image (air has less noise)."""
     kernel = np.outer([1, -2, 1], [1, -2, 1])[None]
     values = ndimage.convolve(array.astype(np.float32), kernel.astype(np.float32))
-    inside = ndimage.minimum_filter((array != 0).astype(np.uint8), (1, 3, 3)) > 0
+    bright = float(np.percentile(array, 99))
+    inside = ndimage.minimum_filter((array > 0.1 * bright).astype(np.uint8), (1, 3, 3)) > 0
     if not inside.any():
         return 0.0
     return float(1.4826 * np.median(np.abs(values[inside])) / 6)

@@ -370,7 +370,8 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
                     text="<b>" + escape(c["text"]) + "</b>", certainty=escape(c["certainty"]),
                     title=escape(c["title"])))
         if self._edited:
-            lines.append("<b>" + escape(_("Lesions or diameters were edited since: press \"Measure again\".")) + "</b>")
+            text = _("Lesions or diameters were edited since: press \"Measure again\".")
+            lines.append("<b>" + escape(text) + "</b>")
         told = [text for text in self._warnings if not text.startswith("Registration of the")]
         if told:
             lines.append("<b>" + escape(_("Please note:")) + "</b>")

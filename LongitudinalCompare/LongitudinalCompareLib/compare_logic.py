@@ -25,8 +25,9 @@ class CompareLogic(JobLogic):
     """Align, compare, measure again; blocking for scripts, or for a panel ``process(..., waitForCompletion=False)``,
     then :meth:`poll` until the status is no longer "running", then :meth:`finish`; :meth:`cancel` at any time.
 
-    >>> nodes = LongitudinalCompareLogic().process([before, after], [maskBefore, maskAfter], ["2024-01-01", "2024-06-01"])
-    >>> nodes = LongitudinalCompareLogic().measureAgain(nodes.table)   # after a mask was edited or a diameter moved
+    >>> logic = LongitudinalCompareLogic()
+    >>> nodes = logic.process([before, after], [maskBefore, maskAfter], ["2024-01-01", "2024-06-01"])
+    >>> nodes = logic.measureAgain(nodes.table)   # after a mask was edited or a diameter moved
     """
 
     def __init__(self):
@@ -177,7 +178,7 @@ def _write_mask(segmentationNode, volumeNode, path):
         if not same_grid(image, like):
             raise BadArguments(
                 f'The segmentation "{segmentationNode.GetName()}" lies on another grid than "{volumeNode.GetName()}".',
-                "Set the volume as its source geometry in the Segment Editor: volumes are measured in the scan's grid.",
+                "Set the volume as its source geometry in the Segment Editor: the scan's own grid is measured.",
             )
         image.CopyInformation(like)
         together = sitk.Maximum(together, sitk.Cast(image, sitk.sitkUInt8))

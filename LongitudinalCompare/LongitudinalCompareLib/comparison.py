@@ -142,7 +142,8 @@ def _with_moved(found: TimepointLesions, timepoint: int, moved: Sequence[MovedDi
         changed = replace(lesion.diameters, **{f"{one.which}_mm": length, f"{one.which}_ends": one.ends})
         lesions[label - 1] = replace(lesion, diameters=changed)
         notes.append(
-            f"The {one.which} diameter of lesion {label} at timepoint {timepoint + 1} was set by a person: {length:.1f} mm."
+            f"The {one.which} diameter of lesion {label} at timepoint {timepoint + 1} was set by a person: "
+            f"{length:.1f} mm."
         )
     return replace(found, lesions=tuple(lesions))
 

@@ -31,7 +31,8 @@ from .timepoints import Timepoint, days_of, label_of, read_mask, read_scan
 
 ANATOMIES = ("auto", "brain", "body")
 _KNOWN = {
-    "labels", "structure", "dates", "criteria", "engine", "anatomy", "links", "diameters", "calibrate", "test_retest_wcv", "device",
+    "labels", "structure", "dates", "criteria", "engine", "anatomy", "links", "diameters", "calibrate",
+    "test_retest_wcv", "device",
 }  # fmt: skip
 #: Where each step ends, as a fraction of the whole job.
 _SHARE = {"read": 0.05, "segment": 0.25, "prepare": 0.45, "register": 0.80, "measure": 0.90}
@@ -45,10 +46,10 @@ def run(job: Job, context: JobContext) -> Result:
     Parameters: ``labels`` (name -> value of label maps), ``structure`` (which of them; all together by default),
     ``dates`` (YYYY-MM-DD for each scan; read from DICOM by default), ``criteria`` (id of a response criterion, or its
     file; "none"), ``engine`` (greedy, simpleitk, ants), ``anatomy`` (auto, brain, body), ``links`` (a person's
-    corrections of which lesion is which: list of {baseline_point, followup_point, linked}, LPS, mm), ``diameters`` (those
-    that a person moved: list of {timepoint (from 1), lesion, which (longest, perpendicular), ends (LPS, mm)}), ``calibrate``
-    (False leaves out the calibration), ``test_retest_wcv`` (within-subject coefficient of variation of a repeated
-    scan and segmentation), ``device``. The job's model segments the scans where no masks are given; without a model
+    corrections of which lesion is which: list of {baseline_point, followup_point, linked}, LPS, mm),
+    ``diameters`` (those that a person moved: list of {timepoint (from 1), lesion, which (longest, perpendicular), ends
+    (LPS, mm)}), ``calibrate`` (False leaves out the calibration), ``test_retest_wcv`` (within-subject coefficient of
+    variation of a repeated scan and segmentation), ``device``. The job's model segments the scans where no masks are given; without a model
     they are aligned and compared without volumes.
 
     Raises:
@@ -67,8 +68,8 @@ def run(job: Job, context: JobContext) -> Result:
         timepoints, model = segment_all(timepoints, job, context)
     if timepoints[0].mask is None:
         context.warn(
-            "No masks and no model were given: the scans are aligned and compared by eye and by their gray values, and "
-            "nothing is measured. Give --masks (or --model) for volumes and a change category."
+            "No masks and no model were given: the scans are aligned and compared by eye and by their gray values, "
+            "and nothing is measured. Give --masks (or --model) for volumes and a change category."
         )
     if days[0] is None:
         context.warn("The dates of the scans are not known: there are no growth rates. Give them with --dates.")
@@ -109,7 +110,8 @@ def _checked(job: Job) -> tuple[list[str], list[str], list[str]]:
         raise BadArguments("One scan was named twice.", "Name each timepoint's own scan.")
     unknown = sorted(set(job.parameters) - _KNOWN)
     if unknown:
-        raise BadArguments(f"The job has an unknown parameter {unknown[0]!r}.", f"Known are {', '.join(sorted(_KNOWN))}.")
+        known = ", ".join(sorted(_KNOWN))
+        raise BadArguments(f"The job has an unknown parameter {unknown[0]!r}.", f"Known are {known}.")
     anatomy = job.parameters.get("anatomy", "auto")
     if anatomy not in ANATOMIES:
         raise BadArguments(f"The anatomy is {anatomy!r}.", f"Choose {', '.join(ANATOMIES)}.")

@@ -42,7 +42,8 @@ def write_compare_report(
         if pair.category is not None:
             c = pair.category
             facts[f"Change category, {name}"] = f"{c.text} ({c.certainty}; {c.criterion.title})"
-    report = Report("Change over time", facts, {"lesion": "Lesions"}, OUTCOMES, _pictures(found), _tables(found, calibrations))
+    titles = {"lesion": "Lesions"}
+    report = Report("Change over time", facts, titles, OUTCOMES, _pictures(found), _tables(found, calibrations))
     files = write_report(folder, result, report)
     files["report_pdf"] = write_pdf(folder / "report.pdf", result, report).name
     return files
@@ -76,9 +77,11 @@ def _pictures(found: Comparison) -> list[Picture]:
     pictures = []
     if found.timepoints[0].days is not None and found.lesions:
         volumes = {"all lesions": [one.volume_mm3 / 1000 for one in found.lesions]}
-        widths = [0.0] + [p.change.total.interval.half_width if p.change.total.interval else np.nan for p in found.pairs]
+        intervals = [pair.change.total.interval for pair in found.pairs]
+        widths = [0.0] + [one.half_width if one else np.nan for one in intervals]
         figure = timeline([one.days for one in found.timepoints], volumes, widths)
-        pictures.append(Picture("picture_timeline", "Volume over time, with the 95 % interval against the baseline.", figure))
+        caption = "Volume over time, with the 95 % interval against the baseline."
+        pictures.append(Picture("picture_timeline", caption, figure))
     several = len(found.pairs) > 1
     for pair in found.pairs:
         n = pair.number
@@ -88,7 +91,8 @@ def _pictures(found: Comparison) -> list[Picture]:
         first, second = found.images[0], found.images[n]
         pictures.append(Picture(
             f"picture_checkerboard{suffix}",
-            f"Checkerboard of the baseline and the {name} in the space halfway: borders run on from tile to tile where the alignment is right.",
+            f"Checkerboard of the baseline and the {name} in the space halfway: borders run on from tile to tile "
+            "where the alignment is right.",
             checkerboard(first, second),
         ))  # fmt: skip
         masks = found.masks[0], found.masks[n]
@@ -102,7 +106,8 @@ def _pictures(found: Comparison) -> list[Picture]:
             around = masks[0] | masks[1] if marked else sitk.Cast(sitk.Abs(pair.intensity.z) > 5, sitk.sitkUInt8)
             pictures.append(Picture(
                 f"picture_change{suffix}",
-                f"Gray value of the {name} minus the baseline, from 3 to 8 times the noise: orange brighter, blue darker.",
+                f"Gray value of the {name} minus the baseline, from 3 to 8 times the noise: orange brighter, blue "
+                "darker.",
                 change_map(second, pair.intensity.z, around),
             ))  # fmt: skip
     return pictures

@@ -72,8 +72,8 @@ def read_mask(path: str, image: sitk.Image, labels: dict | None, structure: str 
     if not same_grid(grid, image):
         raise BadInput(
             f"The mask {path} lies on another grid than its scan.",
-            "Volumes are measured in the scan's own grid: give the mask that was drawn on this scan, in the same order "
-            "as the scans.",
+            "Volumes are measured in the scan's own grid: give the mask that was drawn on this scan, in the same "
+            "order as the scans.",
         )
     if structure:
         if structure not in masks:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
 from .engines import Engine
 from .gate import Gate, Judged, judge
 from .preparation import Prepared, coarser
-from .rigid import displacement_mm, mean, power
+from .rigid import displacement_mm, mean, power, rounded
 from .similarity import similarity
 
 #: Voxel size for the search of a start, and for the affine that tells a drift of the scanner's scale.
@@ -99,8 +101,11 @@ def align_pair(
 ) -> PairAlignment:
     """Rigid registration of two scans, each to the other; the result is the middle of both.
 
-    Exchanging the two gives the inverse, up to rounding: every step treats them alike.
+    Exchanging the two gives the inverse: every step treats them alike, and one order of the two (by their voxels) is
+    always the one that is computed, as an optimizer would make more of a rounding error than it is.
     """
+    if _digest(second) < _digest(first):
+        return _exchanged(align_pair(second, first, engine, progress), first)
     tell = progress or (lambda fraction: None)
     tell(0.0)
     start = _find_start(first, second, engine)
@@ -120,10 +125,24 @@ def align_pair(
         determinant=float(np.linalg.det(affine[:3, :3])),
         scales=tuple(np.linalg.svd(affine[:3, :3], compute_uv=False)),
         matrix=matrix,
+        center=first.center,
         fields=_fields(first, second, matrix),
     )
     tell(1.0)
     return PairAlignment(matrix, forward, backward, affine, judge(judged), first.center)
+
+
+def _digest(prepared: Prepared) -> bytes:
+    return hashlib.sha256(sitk.GetArrayViewFromImage(prepared.image).tobytes()).digest()
+
+
+def _exchanged(pair: PairAlignment, first: Prepared) -> PairAlignment:
+    """The same pair told from the other scan."""
+    matrix, forward, backward, affine = (
+        np.linalg.inv(one) for one in (pair.matrix, pair.backward, pair.forward, pair.affine)
+    )
+    numbers = pair.gate.numbers | {"determinant": 1.0 / pair.gate.numbers["determinant"]}
+    return PairAlignment(matrix, forward, backward, affine, replace(pair.gate, numbers=numbers), first.center)
 
 
 def _find_start(first: Prepared, second: Prepared, engine: Engine) -> np.ndarray:
@@ -150,7 +169,7 @@ def _find_start(first: Prepared, second: Prepared, engine: Engine) -> np.ndarray
                 best, best_score, consistent = found, score, apart < _SEARCH_MM / 2
         if best_score > -np.inf and consistent:
             break  # both ways agree on it: no need to turn
-    return best
+    return rounded(best, first.center)
 
 
 def _about(rotation: np.ndarray, first: Prepared, second: Prepared) -> np.ndarray:

@@ -46,8 +46,10 @@ def common_grid(images: Sequence[sitk.Image], from_common: Sequence[np.ndarray])
     return grid
 
 
-def into_common_space(image: sitk.Image, grid: sitk.Image, from_common: np.ndarray, labels: bool = False) -> sitk.Image:
-    """An image on the common grid: interpolated once (linear; nearest neighbor for ``labels``), 0 where it has none."""
+def into_common_space(
+    image: sitk.Image, grid: sitk.Image, from_common: np.ndarray, labels: bool = False
+) -> sitk.Image:
+    """An image on the common grid: interpolated once (linear; ``labels``: nearest neighbor), 0 where it has none."""
     how = sitk.sitkNearestNeighbor if labels else sitk.sitkLinear
     kind = image.GetPixelID() if labels else sitk.sitkFloat32
     return sitk.Resample(image, grid, transform_of(from_common), how, 0, kind)

@@ -1,7 +1,7 @@
 """May two aligned scans be compared voxel by voxel? Good, check or failed, with the reasons.
 
-The numbers were set on real pairs (the same patient at two times, one patient's contrasts, other patients, wrong turns,
-halves of a head); see Docs/decisions.md.
+The numbers were set on real pairs (the same patient at two times, one patient's contrasts, other patients, wrong
+turns, halves of a head); see Docs/decisions.md.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .rigid import rotation_deg
+from .rigid import displacement_mm, rotation_deg
 from .similarity import Similarity
 
 GOOD, CHECK, FAILED = "good", "check", "failed"
@@ -41,6 +41,7 @@ class Judged:
     determinant: float
     scales: tuple[float, float, float]
     matrix: np.ndarray
+    center: np.ndarray
     fields: tuple[float, float]
 
 
@@ -79,14 +80,15 @@ def judge(judged: Judged) -> Gate:
             reasons[CHECK].append(text)
 
     n = numbers
-    look(n["field_overlap"], FIELD, f"The images share too little: {_percent(n['field_overlap'])} of the smaller part.")
+    look(n["field_overlap"], FIELD,
+         f"The images share too little: {_percent(n['field_overlap'])} of the smaller part.")  # fmt: skip
     look(n["mask_overlap"], OVERLAP, f"The masks overlap by {_percent(n['mask_overlap'])} only.")
     look(n["sharpness"], SHARPNESS,
-         f"What the images have in common hardly depends on the alignment ({_percent(n['sharpness'])} of it is lost 4 mm"
-         " aside): are they of the same patient?")  # fmt: skip
+         f"What the images have in common hardly depends on the alignment ({_percent(n['sharpness'])} of it is lost"
+         " 4 mm aside): are they of the same patient?")  # fmt: skip
     look(n["nmi_gain"], (-0.002, -0.02), "The images are less alike than before the registration.")
-    look(n["inverse_consistency_mm"], INCONSISTENCY_MM,
-         f"The two directions of the registration disagree by {n['inverse_consistency_mm']:.2f} mm.", above=True)  # fmt: skip
+    apart = n["inverse_consistency_mm"]
+    look(apart, INCONSISTENCY_MM, f"The two directions of the registration disagree by {apart:.2f} mm.", above=True)
     look(n["rotation_deg"], ROTATION_DEG,
          f"One image is turned by {n['rotation_deg']:.0f} degrees: check its orientation.", above=True)  # fmt: skip
     look(n["scale_drift"], SCALE, f"The scale differs by {100 * n['scale_drift']:.1f} % between the scans: volumes "
@@ -108,11 +110,11 @@ def measured(judged: Judged) -> dict[str, float]:
         "sharpness": (nmi - beside) / (nmi - 1.0) if nmi > 1.0 else 0.0,
         "inverse_consistency_mm": judged.inconsistency_mm,
         "determinant": judged.determinant,
-        "scale_drift": max(abs(scale - 1.0) for scale in judged.scales),
+        "scale_drift": float(max(abs(np.log(scale)) for scale in judged.scales)),
         "field_overlap": min(judged.fields),
         "mask_overlap": min(one.overlap for one in judged.found),
         "rotation_deg": rotation_deg(judged.matrix),
-        "translation_mm": float(np.linalg.norm(judged.matrix[:3, 3])),
+        "translation_mm": float(displacement_mm(judged.matrix, np.eye(4), judged.center[None])[0]),
     }
 
 

@@ -2,8 +2,9 @@
 
 The brain by a surface that is blown up inside the head like a balloon (Smith, "Fast robust automated brain
 extraction", Hum. Brain Mapp. 17:143-155, 2002): a sphere of triangles around the head's center of gravity moves
-outward where the image along its normals is bright enough to be brain, and is kept smooth. It works on T1, T2 and FLAIR
-alike, as it asks only for a dark gap between brain and scalp. The mask steers a registration; nothing is measured in it.
+outward where the image along its normals is bright enough to be brain, and is kept smooth. It works on T1, T2 and
+FLAIR alike, as it asks only for a dark gap between brain and scalp. The mask steers a registration; nothing is
+measured in it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ _WORKING_MM = 2.0
 BRAIN_ML = (500.0, 2300.0)
 #: A part of the image that is exactly one value: the background of a scan without skull, or of a defaced one.
 _LEAST_EMPTY = 0.35
-_STEPS, _FRACTION = 600, 0.5
+_SMOOTH = sitk.RecursiveGaussianImageFilter.ZeroOrder
+_STEPS, _FRACTION = 300, 0.5
 _LOOK_IN_MM, _LOOK_OUT_MM = 20.0, 10.0
 _SHORTEST_RADIUS_MM, _LONGEST_RADIUS_MM = 3.33, 10.0
 
@@ -84,7 +86,7 @@ def _isotropic(image: sitk.Image, spacing_mm: float) -> sitk.Image:
     for axis, ratio in enumerate(spacing_mm / spacing):
         if ratio > 1.0:
             sigma = 0.5 * spacing[axis] * np.sqrt(ratio**2 - 1.0)
-            image = sitk.RecursiveGaussian(image, float(sigma), False, sitk.RecursiveGaussianImageFilter.ZeroOrder, axis)
+            image = sitk.RecursiveGaussian(image, float(sigma), False, _SMOOTH, axis)
     size = [max(1, int(np.ceil(n * s / spacing_mm))) for n, s in zip(image.GetSize(), spacing, strict=True)]
     start = image.TransformContinuousIndexToPhysicalPoint([(spacing_mm / s - 1.0) / 2.0 for s in spacing])
     return sitk.Resample(
@@ -148,7 +150,7 @@ def _balloon(values: np.ndarray, spacing_mm: float) -> np.ndarray:
     grid = np.indices(values.shape).reshape(3, -1).T - center
     near = (np.linalg.norm(grid, axis=1) < radius) & inside.ravel()
     middle = float(np.median(values.ravel()[near])) if near.any() else between
-    points, triangles = _sphere(4)
+    points, triangles = _sphere(3)
     points = center + 0.5 * radius * points
     neighbors = _neighbors(triangles, len(points))
     for step in range(_STEPS):

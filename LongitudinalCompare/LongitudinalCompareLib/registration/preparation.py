@@ -12,10 +12,11 @@ import SimpleITK as sitk
 
 from .masks import Mask, find_mask, mask_volume_ml
 
-#: Voxel size that engines work at, mm: as fine as the scan, within these bounds. At 2 mm a rigid registration of a head
-#: is already within a hundredth of a millimeter, as some hundred thousand voxels steer six numbers.
-FINEST_MM, COARSEST_MM = 1.5, 2.0
+#: Voxel size that engines work at, mm: as fine as the scan, within these bounds. A rigid registration of a
+#: head is within some hundredths of a millimeter at them, as some hundred thousand voxels steer six numbers.
+FINEST_MM, COARSEST_MM = 1.5, 3.0
 _MARGIN_MM = 12.0
+_SMOOTH = sitk.RecursiveGaussianImageFilter.ZeroOrder
 _BIAS_GRID_MM, _BIAS_ROUNDS = 5.0, (25, 15)
 
 
@@ -24,7 +25,7 @@ class Prepared:
     """One timepoint, ready to be registered.
 
     Attributes:
-        image: float32, isotropic, cut to the mask and a margin; even brightness, from 0 to 1. Lies where the scan lies.
+        image: float32, isotropic, cut to the mask and a margin; even brightness, 0 to 1. Lies where the scan lies.
         mask: uint8 on its grid: what steers the registration.
         found: the mask on the scan's own grid, and what it is of.
         points: (N, 3) points in the mask (LPS, mm), at which maps are compared.
@@ -78,7 +79,7 @@ def prepare(
 
 
 def evened(image: sitk.Image, mask: sitk.Image) -> sitk.Image:
-    """The image without the slow shading of the coil (N4, Tustison et al. 2010), found in the mask on a coarse grid."""
+    """The image without the slow shading of the coil (N4, Tustison et al. 2010), found in the mask, coarsely."""
     lowest = float(np.min(sitk.GetArrayViewFromImage(image)))
     shifted = image - lowest if lowest < 0 else image
     grid = _grid_like(shifted, _BIAS_GRID_MM)
@@ -129,7 +130,7 @@ def _smoothed_for(image: sitk.Image, spacing_mm: float) -> sitk.Image:
     for axis, own in enumerate(image.GetSpacing()):
         if spacing_mm > 1.01 * own and image.GetSize()[axis] >= 4:
             sigma = 0.5 * np.sqrt(spacing_mm**2 - own**2)
-            image = sitk.RecursiveGaussian(image, float(sigma), False, sitk.RecursiveGaussianImageFilter.ZeroOrder, axis)
+            image = sitk.RecursiveGaussian(image, float(sigma), False, _SMOOTH, axis)
     return image
 
 

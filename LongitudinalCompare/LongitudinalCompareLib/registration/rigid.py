@@ -67,6 +67,17 @@ def _log(matrix: np.ndarray) -> np.ndarray:
     return np.real(result)
 
 
+def rounded(matrix: np.ndarray, center: np.ndarray, step_mm: float = 0.2, step_deg: float = 0.1) -> np.ndarray:
+    """A rigid map near ``matrix``, on a grid of turns and of where ``center`` goes: a start for an optimizer that does
+    not hang on the last digits of how it was found."""
+    turn = np.degrees(Rotation.from_matrix(nearest_rigid(matrix)[:3, :3]).as_rotvec())
+    goal = matrix[:3, :3] @ center + matrix[:3, 3]
+    result = np.eye(4)
+    result[:3, :3] = Rotation.from_rotvec(np.radians(np.round(turn / step_deg) * step_deg)).as_matrix()
+    result[:3, 3] = np.round(goal / step_mm) * step_mm - result[:3, :3] @ center
+    return result
+
+
 def rotation_deg(matrix: np.ndarray) -> float:
     """Angle of the rotation, degrees."""
     return float(np.degrees(Rotation.from_matrix(nearest_rigid(matrix)[:3, :3]).magnitude()))

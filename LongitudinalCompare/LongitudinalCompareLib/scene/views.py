@@ -73,7 +73,7 @@ def show(scene, nodes: CompareNodes, mode: str = "side_by_side", fade: float = 0
 
     Args:
         mode: side_by_side: each view its own scan. fade: each view the baseline, and over it, as strong as ``fade``
-            says, its own scan. checkerboard, subtraction, change: that map of each later timepoint, where there is one.
+            says, its own scan. checkerboard, subtraction, change: that map of each later timepoint, where it is.
         fade: 0 to 1.
     """
     for n, composite in composites(scene).items():

@@ -70,7 +70,8 @@ def write_parts(scene, base: str, loaded: LoadedJob, nodes: CompareNodes, parent
         return node
 
     nodes.table = old.get("table") or tables.new_table_node(scene, f"{base} - Change")
-    tables.fill_measurement_table(nodes.table, loaded.result.measurements, _title)
+    measured = [m for m in loaded.result.measurements if m.structure != "registration"]
+    tables.fill_measurement_table(nodes.table, measured or loaded.result.measurements, _title)
     nodes.table.SetAttribute(RECORD, json.dumps(loaded.record))
     refer_to_inputs(nodes)
     add(nodes.table, "table")
@@ -129,8 +130,8 @@ def _write_lines(scene, loaded, nodes, old, add) -> None:
             for which in ("longest", "perpendicular"):
                 key = (n, lesion["label"], which)
                 part = " ".join(map(str, key))
-                node = old.get(part) or _new(scene, "vtkMRMLMarkupsLineNode",
-                                             f"{timepoint['label'].capitalize()} {lesion['label']} {which}")  # fmt: skip
+                name = f"{timepoint['label'].capitalize()} {lesion['label']} {which}"
+                node = old.get(part) or _new(scene, "vtkMRMLMarkupsLineNode", name)
                 node.RemoveAllControlPoints()
                 for point in lesion[f"{which}_ends"]:
                     node.AddControlPoint(-point[0], -point[1], point[2])
@@ -142,7 +143,7 @@ def _write_lines(scene, loaded, nodes, old, add) -> None:
                 display.SetGlyphScale(1.2)
                 node.SetAttribute(DIAMETER, part)
                 nodes.lines[key] = add(node, part)
-    for part, node in old.items():
+    for node in old.values():
         if node.IsA("vtkMRMLMarkupsLineNode") and node not in nodes.lines.values():
             hierarchy.forget(scene, node)
             scene.RemoveNode(node)

@@ -94,8 +94,8 @@ def parser() -> argparse.ArgumentParser:
                          help="the scans in the order of time, the baseline first: NIfTI, NRRD, MHA or DICOM folders")
     compare.add_argument("--out", metavar="DIR", required=True, help="output folder")
     compare.add_argument("--masks", metavar="FILE", nargs="+", default=[],
-                         help="the lesions of each scan, in its own grid: .seg.nrrd or label maps; all labels together "
-                              "unless --structure names one")
+                         help="the lesions of each scan, in its own grid: .seg.nrrd or label maps; all labels "
+                              "together unless --structure names one")
     compare.add_argument("--labels", metavar="NAME=NUMBER,...", type=labels,
                          help="what the numbers of label maps mean")
     compare.add_argument("--structure", metavar="NAME", help="measure this structure of the masks (or of the model)")

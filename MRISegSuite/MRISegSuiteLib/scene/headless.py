@@ -52,9 +52,6 @@ class HeadlessSlicer:
         self.logics = {name: self._logic(name, kind) for name, kind in _MODULE_LOGICS.items()}
         self.application_logic.SetMRMLScene(self.scene)
         slicer.vtkMRMLSubjectHierarchyNode.ResolveSubjectHierarchy(self.scene)
-        # The nodes of Markups without its logic, which asks for the application's selection node.
-        for kind in ("vtkMRMLMarkupsLineNode", "vtkMRMLMarkupsDisplayNode", "vtkMRMLMarkupsJsonStorageNode"):
-            self.scene.RegisterNodeClass(getattr(slicer, kind)())
 
     def publish(self) -> None:
         """Make this scene ``slicer.mrmlScene`` and its logics ``slicer.modules.<name>.logic()``."""

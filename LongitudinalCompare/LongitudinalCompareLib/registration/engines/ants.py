@@ -69,7 +69,7 @@ class Ants:
             done = subprocess.run(arguments, capture_output=True, text=True, timeout=_LONGEST_S, env=environment)
             if done.returncode != 0:
                 last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-                raise SuiteError(f"ANTs could not register: {last}", f"Check {self._python}, or choose another engine.")
+                raise SuiteError(f"ANTs could not register: {last}", f"Check {self._python}, or take another engine.")
             answer = json.loads(done.stdout.strip().splitlines()[-1])
             self._version = f"antspyx {answer['version']}"
             found = start @ matrix_of(sitk.ReadTransform(answer["file"]))

@@ -47,7 +47,8 @@ class Greedy:
         with _silence():
             program.execute(
                 f"-a -dof {12 if affine else 6} -i fixed moving -gm mask -ia-identity -m {metric} -n {rounds} -o found"
-                " -V 0", fixed=fixed.image, moving=placed, mask=fixed.mask, found=None,
+                # No random first step, and one thread (sums in one order): the same scans give the same answer.
+                " -V 0 -jitter 0 -threads 1", fixed=fixed.image, moving=placed, mask=fixed.mask, found=None,
             )  # fmt: skip
         found = start @ to_ras(np.array(program["found"]))
         return found if affine else nearest_rigid(found)

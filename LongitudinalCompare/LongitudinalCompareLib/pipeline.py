@@ -49,8 +49,8 @@ def run(job: Job, context: JobContext) -> Result:
     corrections of which lesion is which: list of {baseline_point, followup_point, linked}, LPS, mm),
     ``diameters`` (those that a person moved: list of {timepoint (from 1), lesion, which (longest, perpendicular), ends
     (LPS, mm)}), ``calibrate`` (False leaves out the calibration), ``test_retest_wcv`` (within-subject coefficient of
-    variation of a repeated scan and segmentation), ``device``. The job's model segments the scans where no masks are given; without a model
-    they are aligned and compared without volumes.
+    variation of a repeated scan and segmentation), ``device``. The job's model segments the scans where no masks are
+    given; without a model they are aligned and compared without volumes.
 
     Raises:
         SuiteError: of the kind that names what is wrong.

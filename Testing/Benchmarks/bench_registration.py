@@ -83,7 +83,8 @@ class Bench:
             print(f"{name:44} {engine.name:10} error {error:7.3f} mm  inverse {apart:6.3f} mm  {cpu:5.1f} CPU-s  "
                   f"sharpness {found.gate.numbers['sharpness']:.2f}  r {found.gate.numbers['pearson']:.2f}  "
                   f"{found.gate.state}", flush=True)  # fmt: skip
-            for value, limit, what in ((error, error_mm, "error"), (apart, inverse_mm, "inverse"), (cpu, cpu_s, "CPU")):
+            held = ((error, error_mm, "error"), (apart, inverse_mm, "inverse"), (cpu, cpu_s, "CPU"))
+            for value, limit, what in held:
                 if number == 0 and limit is not None and not value <= limit:
                     self.missed.append(f"{name}: {what} {value:.3f} > {limit}")
             if fails and found.gate.state != "failed":

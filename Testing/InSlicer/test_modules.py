@@ -6,14 +6,14 @@ from application_test import ApplicationTest
 
 class ModulesTest(ApplicationTest):
     def test_modules_are_loaded(self):
-        for name in ("MRISegSuite", "KneeSeg"):
+        for name in ("MRISegSuite", "KneeSeg", "LongitudinalCompare"):
             module = slicer.util.getModule(name)
             self.assertTrue(module.title)
             self.assertIn("Segmentation", module.categories)
             self.assertTrue(hasattr(slicer.modules, name.lower()))
 
     def test_self_tests_pass(self):
-        for name in ("MRISegSuite", "KneeSeg"):
+        for name in ("MRISegSuite", "KneeSeg", "LongitudinalCompare"):
             slicer.selfTests[name]()
 
     def test_no_heavy_package_is_in_the_application(self):
@@ -21,11 +21,12 @@ class ModulesTest(ApplicationTest):
 
         self.panel("MRISegSuite")
         self.panel("KneeSeg")
-        loaded = {"torch", "monai", "transformers"} & set(sys.modules)
+        self.panel("LongitudinalCompare")
+        loaded = {"torch", "monai", "transformers", "ants"} & set(sys.modules)
         self.assertEqual(loaded, set())
 
     def test_modules_survive_a_reload(self):
-        for name in ("MRISegSuite", "KneeSeg"):
+        for name in ("MRISegSuite", "KneeSeg", "LongitudinalCompare"):
             before = self.panel(name)
             slicer.util.reloadScriptedModule(name)
             after = getattr(slicer.modules, name + "Widget")

@@ -38,9 +38,10 @@ def application(tmp_path, monkeypatch):
 
 @pytest.fixture
 def modules(application):
-    """The module files of the suite, loaded as the application loads them: (hub, KneeSeg)."""
+    """The module files of the suite, loaded as the application loads them: (hub, KneeSeg, LongitudinalCompare)."""
     return slicer_stand_in.load_modules(REPOSITORY / "MRISegSuite" / "MRISegSuite.py",
-                                        REPOSITORY / "KneeSeg" / "KneeSeg.py")
+                                        REPOSITORY / "KneeSeg" / "KneeSeg.py",
+                                        REPOSITORY / "LongitudinalCompare" / "LongitudinalCompare.py")
 
 
 @pytest.fixture
@@ -53,6 +54,12 @@ def hub(modules):
 def knee(modules):
     """KneeSeg's panel, entered and shown: the Python widget."""
     return _entered(modules[1])
+
+
+@pytest.fixture
+def compare(modules):
+    """LongitudinalCompare's panel, entered and shown: the Python widget."""
+    return _entered(modules[2])
 
 
 @pytest.fixture

@@ -25,8 +25,7 @@ PYTHON_VARIABLE = "MRISEG_ANTS_PYTHON"
 _LONGEST_S = 900
 
 _SCRIPT = """
-import json, sys
-import ants
+import json, sys, ants
 folder, kind, coarse = sys.argv[1], sys.argv[2], sys.argv[3] == "1"
 fixed, moving, mask = (ants.image_read(folder + "/" + name + ".nii.gz") for name in ("fixed", "moving", "mask"))
 found = ants.registration(

@@ -143,18 +143,25 @@ class _PlaneFrame:
 
 
 def _longest(plane: np.ndarray, frame: _PlaneFrame):
-    """Longest Feret diameter of any connected piece: mm, its ends (2 x 2, fractional rows and columns), the piece."""
+    """Longest Feret diameter of any connected piece: mm, its ends (2 x 2, fractional rows and columns), and the
+    piece with its outline."""
     pieces, count = ndimage.label(plane, np.ones((3, 3)))
-    best = (-1.0, None, None)
-    for number in range(1, count + 1):
-        piece = pieces == number if count > 1 else plane
-        outline = _outline(piece)
+    boxes = ndimage.find_objects(pieces)
+    # no diameter is longer than the diagonal of its box: the largest boxes first, and stop where none can win
+    reach = [np.linalg.norm([[b.stop - b.start for b in box]] @ np.abs(frame.to_mm)) for box in boxes]
+    best = (-1.0, None, (None, None))
+    for n in np.argsort(reach)[::-1]:
+        if reach[n] <= best[0]:
+            break
+        piece = pieces == n + 1 if count > 1 else plane
+        corner = [max(b.start - 1, 0) for b in boxes[n]]
+        outline = _outline(piece[tuple(slice(c, b.stop + 1) for c, b in zip(corner, boxes[n]))]) + corner
         points = outline @ frame.to_mm
         hull = ConvexHull(points).vertices  # never flat: a single voxel has four points around it
         apart = distance.squareform(distance.pdist(points[hull]))
         a, b = np.unravel_index(np.argmax(apart), apart.shape)
         if apart[a, b] > best[0]:
-            best = (float(apart[a, b]), outline[hull[[a, b]]], piece)
+            best = (float(apart[a, b]), outline[hull[[a, b]]], (piece, outline))
     return best
 
 
@@ -165,25 +172,27 @@ def _outline(piece: np.ndarray) -> np.ndarray:
     return np.concatenate([down, across])
 
 
-def _perpendicular(piece: np.ndarray, ends: np.ndarray, frame: _PlaneFrame, length_part: float):
+def _perpendicular(piece_and_outline, ends: np.ndarray, frame: _PlaneFrame, length_part: float):
     """Longest chord inside the piece at right angles to the line between ``ends``: mm and its ends."""
+    piece, outline = piece_and_outline
     start, stop = ends @ frame.to_mm
     length = np.linalg.norm(stop - start)
     along = (stop - start) / length
     aside = np.array([-along[1], along[0]])
-    reach = (_outline(piece) @ frame.to_mm - start) @ np.column_stack([along, aside])
+    reach = (outline @ frame.to_mm - start) @ np.column_stack([along, aside])
     step = max(_PIXEL_PART * frame.pixel_mm, length_part * length)
     u = np.arange(reach[:, 0].min(), reach[:, 0].max() + step, step)
     v = np.arange(reach[:, 1].min() - step, reach[:, 1].max() + 2 * step, step)
-    points = start + u[:, None, None] * along + v[None, :, None] * aside
-    indices = points @ np.linalg.inv(frame.to_mm)
-    inside = ndimage.map_coordinates(piece.astype(np.float32), indices.reshape(-1, 2).T, order=1) >= 0.5
+    to_indices = np.linalg.inv(frame.to_mm)
+    across, down = (start @ to_indices)[:, None], np.stack([along, aside]) @ to_indices
+    indices = across[..., None] + down[0][:, None, None] * u[:, None] + down[1][:, None, None] * v
+    inside = ndimage.map_coordinates(piece.astype(np.float32), indices.reshape(2, -1), order=1) >= 0.5
     runs = _longest_runs(inside.reshape(len(u), len(v)))
     row = int(np.argmax(runs[:, 0]))
     count, last = runs[row]
     chord = np.array([v[last] - (count - 0.5) * step, v[last] + 0.5 * step])
     both = start + u[row] * along + chord[:, None] * aside
-    return float(count * step), both @ np.linalg.inv(frame.to_mm)
+    return float(count * step), both @ to_indices
 
 
 def _longest_runs(rows: np.ndarray) -> np.ndarray:

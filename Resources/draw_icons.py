@@ -64,6 +64,21 @@ def suite(painter: QPainter) -> None:
         painter.drawLine(QPointF(x, y), QPointF(x, y + 14 * dy))
 
 
+def two_times(painter: QPainter) -> None:
+    """Two slices of a head, one over the other, with a lesion that has grown, and an arrow of time."""
+    for x, y, radius, shade in ((6, 8, 6, 120), (38, 20, 12, 205)):
+        painter.setPen(QPen(QColor(240, 240, 245, 230), 2.4))
+        painter.setBrush(QBrush(QColor(shade, shade, shade + 12)))
+        painter.drawEllipse(QRectF(x, y, 54, 62))
+        painter.setPen(Qt.NoPen)
+        painter.setBrush(QBrush(QColor(242, 150, 50)))
+        painter.drawEllipse(QPointF(x + 33, y + 27), radius, radius)
+    painter.setPen(QPen(QColor(64, 166, 242), 4.5, Qt.SolidLine, Qt.RoundCap))
+    painter.drawLine(QPointF(12, 91), QPointF(86, 91))
+    painter.drawLine(QPointF(86, 91), QPointF(78, 86))
+    painter.drawLine(QPointF(86, 91), QPointF(78, 96))
+
+
 def save(drawing, path: Path, size: int) -> None:
     """Write the drawing as a PNG of ``size`` pixels on a rounded dark square."""
     image = QImage(size, size, QImage.Format_ARGB32)
@@ -86,3 +101,4 @@ if __name__ == "__main__":
     save(suite, REPOSITORY / "Resources" / "MRISegSuite.png", 256)
     save(suite, REPOSITORY / "MRISegSuite" / "Resources" / "Icons" / "MRISegSuite.png", 64)
     save(knee, REPOSITORY / "KneeSeg" / "Resources" / "Icons" / "KneeSeg.png", 64)
+    save(two_times, REPOSITORY / "LongitudinalCompare" / "Resources" / "Icons" / "LongitudinalCompare.png", 64)

@@ -50,7 +50,8 @@ class Diameters:
         slice_index: the slice of the longest diameter.
         slices: every slice whose longest diameter reaches the length asked for: whether a lesion is measurable
             depends on how many there are.
-        product_mm2, product_slice: largest product of the two diameters of a slice, and that slice.
+        largest_product_mm2, product_slice: largest product of the two diameters of a slice, and that slice.
+        measured_mm: longest and perpendicular diameter as they were measured, before a person moved one.
         maximum_3d_mm, maximum_3d_ends: largest distance of two points of the lesion's surface.
     """
 
@@ -61,10 +62,18 @@ class Diameters:
     slice_axis: int
     slice_index: int
     slices: tuple[SliceDiameters, ...]
-    product_mm2: float
+    largest_product_mm2: float
     product_slice: int
+    measured_mm: tuple[float, float]
     maximum_3d_mm: float
     maximum_3d_ends: Ends
+
+    @property
+    def product_mm2(self) -> float:
+        """The largest product; that of the two diameters where a person has moved one of them."""
+        if (self.longest_mm, self.perpendicular_mm) == self.measured_mm:
+            return self.largest_product_mm2
+        return self.longest_mm * self.perpendicular_mm
 
 
 def slice_axis(image: sitk.Image) -> int:
@@ -130,8 +139,9 @@ def measure_diameters(lesion: CutMask, axis: int, slices_from_mm: float = 10.0) 
         slice_axis=axis,
         slice_index=number + lesion.first[axis],
         slices=tuple(listed),
-        product_mm2=found[largest][1] * chords[largest],
+        largest_product_mm2=found[largest][1] * chords[largest],
         product_slice=found[largest][0] + lesion.first[axis],
+        measured_mm=(length, chord),
         maximum_3d_mm=widest,
         maximum_3d_ends=widest_ends,
     )

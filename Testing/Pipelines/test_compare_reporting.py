@@ -17,7 +17,7 @@ from LongitudinalCompareLib.change.compare import compare_lesions
 from LongitudinalCompareLib.change.intensity import intensity_change
 from LongitudinalCompareLib.change.lesions import find_lesions
 from LongitudinalCompareLib.change.timeline import lesion_tracks
-from LongitudinalCompareLib.reporting import tables
+from LongitudinalCompareLib.reporting import lesion_segments, tables
 from LongitudinalCompareLib.reporting.dicom_objects import (
     Segment,
     source_series,
@@ -298,6 +298,27 @@ def test_structured_report_is_tid_1500_and_holds_the_measurements(tmp_path, seri
     template = report.ContentTemplateSequence[0]
     assert template.TemplateIdentifier == "1500"
     assert pydicom.dcmread(tmp_path / "sr.dcm").Modality == "SR"
+
+
+def test_lesions_keep_their_number_and_uid_from_baseline_to_follow_up(comparison):
+    before, after, change, _ = comparison
+    uids = lesion_segments.tracking_uids(change)
+    segments = {when: lesion_segments.lesion_segments(change, when, uids) for when in ("baseline", "followup")}
+    by_status = {one.status: one.number for one in change.lesions}
+    assert {one.value for one in segments["baseline"]} == {by_status["matched"], by_status["resolved"]}
+    assert {one.value for one in segments["followup"]} == {by_status["matched"], by_status["new"]}
+    for when, mask in (("baseline", before), ("followup", after)):
+        labels = lesion_segments.lesion_labels(change, when, mask)
+        array = sitk.GetArrayFromImage(labels)
+        assert ((array > 0) == (sitk.GetArrayFromImage(mask) > 0)).all()
+        for segment in segments[when]:
+            volume = (array == segment.value).sum() * np.prod(mask.GetSpacing())
+            assert dict(segment.measurements)["volume"] == pytest.approx(volume)
+    matched = [next(s for s in group if s.value == by_status["matched"]) for group in segments.values()]
+    assert matched[0].tracking_uid == matched[1].tracking_uid
+    assert "log_volume_ratio" in dict(matched[1].measurements)
+    with pytest.raises(BadInput, match="has not the grid"):
+        lesion_segments.lesion_labels(change, "followup", phantoms.grid((64, 56, 24), (1.0, 1.25, 3.0)))
 
 
 def test_another_grid_is_refused(tmp_path, series, labels):

@@ -1,6 +1,7 @@
 """Volumes, growth, diameters, lesions over time and uncertainty against analytic truth."""
 
 import math
+from dataclasses import replace
 from datetime import date
 
 import lesion_phantoms as phantoms
@@ -126,6 +127,16 @@ def test_diameters_of_separate_pieces_of_a_slice_are_not_joined():
     found = find_lesions(sitk.GetImageFromArray(array), smallest_mm3=0, axis=2).lesions[0].diameters
     by_slice = {one.index: one.longest_mm for one in found.slices}
     assert by_slice[1] < 15 and by_slice[3] > 49 and found.slice_index == 3
+
+
+def test_the_product_is_the_largest_of_any_slice_until_a_person_moves_a_diameter():
+    array = np.zeros((5, 40, 60), np.uint8)
+    array[1:3, 18:22, 4:54] = 1  # long and thin: 50 x 4
+    array[3, 6:36, 14:44] = 1  # wide: the diagonal of 30 x 30
+    found = find_lesions(sitk.GetImageFromArray(array), smallest_mm3=0, axis=2).lesions[0].diameters
+    assert found.longest_mm > 49 and found.slice_index in (1, 2) and found.product_slice == 3
+    assert found.product_mm2 > 1500 > 8 * found.longest_mm > found.longest_mm * found.perpendicular_mm
+    assert replace(found, longest_mm=30.0, perpendicular_mm=20.0).product_mm2 == 600
 
 
 def test_a_single_voxel_has_diameters():

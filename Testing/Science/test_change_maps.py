@@ -21,7 +21,8 @@ def made_scan(grid, lesions, seed, noise=10.0, gain=1.0, offset=0.0):
     head = (((points / (28, 32, 22)) ** 2).sum(axis=-1) <= 1).astype(float)
     tissue = head * (500 + 60 * np.sin(points[..., 0] / 4) * np.cos(points[..., 1] / 5))
     tissue += 200 * sitk.GetArrayFromImage(phantoms.draw(grid, *lesions)) if lesions else 0
-    values = gain * (head * ndimage.gaussian_filter(tissue, 0.7) + head * random.normal(0, noise, head.shape)) + offset * head
+    scan = head * (ndimage.gaussian_filter(tissue, 0.7) + random.normal(0, noise, head.shape))
+    values = gain * scan + offset * head
     image = sitk.GetImageFromArray(values.astype(np.float32))
     image.CopyInformation(grid)
     mask = sitk.GetImageFromArray((ndimage.binary_erosion(head, iterations=2)).astype(np.uint8))

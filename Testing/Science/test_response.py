@@ -19,7 +19,7 @@ from LongitudinalCompareLib.response.criteria_files import criteria, criterion, 
 from LongitudinalCompareLib.response.measures import LesionMeasure, TimepointMeasures, measures_of
 from MRISegSuiteLib.errors import BadArguments, BadInput
 
-EXACT = UncertaintySettings(test_retest_wcv=0.0)
+EXACT = UncertaintySettings(test_retest_wcv=0.0, position_sd_diameter=0.0, position_sd_product=0.0)
 
 
 def lesion(longest=20.0, perpendicular=15.0, volume=3000.0, slices=5, slice_mm=1.0, organ=""):
@@ -209,7 +209,8 @@ def test_from_masks_to_categories_over_three_scans(name):
     tracks = lesion_tracks(points, [compare_lesions(a, b, still).matching for a, b in zip(points, points[1:])])
     found = assess(criterion(name), measures_of(points, tracks, [0, 60, 120]))
     assert [one.category for one in found] == ["PR", "PD"]
-    assert [one.certainty for one in found] == ["definite" if name != "recist_1_1" else found[0].certainty, "definite"]
+    # lengths are less sure than volumes: other planes may have been cut
+    assert found[1].certainty == ("probable" if name == "recist_1_1" else "definite")
     assert found[1].new_lesions == (3,) and found[1].targets == (1, 2)
     truth = 2 * np.array([12 + 8, 7 + 6, 12 + 6]) if name == "recist_1_1" else None
     if truth is not None:

@@ -222,36 +222,57 @@ def _outer(factor: float) -> float:
 def _simulated(image: sitk.Image, center, radius: float, factor: float, noise: float, random):
     """A scan in which the lesion has grown and the head lies a little differently, and where the lesion's center is.
 
-    One interpolation (cubic B-spline); noise that it smooths away is put back.
+    Every voxel is interpolated once (cubic B-spline); noise that this smooths away is put back.
     """
-    grid = Grid.of(image)
-    turn = _turn(random)
-    shift = grid.steps @ random.uniform(-0.5, 0.5, 3)
-    size = image.GetSize()
-    scale, outer = factor ** (1 / 3), _outer(factor) * radius
-    field = np.empty((*size[::-1], 3))
-    i, j = np.meshgrid(np.arange(size[0]), np.arange(size[1]))
-    for k in range(size[2]):  # a slice at a time: the points of a whole head need a lot of memory
-        points = grid.origin + i[..., None] * grid.steps[:, 0] + j[..., None] * grid.steps[:, 1] + k * grid.steps[:, 2]
-        away = (points - center - shift) @ turn.T
-        length = np.linalg.norm(away, axis=-1, keepdims=True)
-        within = length <= scale * radius
-        slope = (outer - radius) / (outer - scale * radius)
-        source = np.where(within, length / scale, radius + (length - scale * radius) * slope)
-        source = np.where(length >= outer, length, source)
-        field[k] = center + away * (source / np.maximum(length, 1e-9)) - points
-    displacement = sitk.GetImageFromArray(field, isVector=True)
-    displacement.CopyInformation(image)
-    scan = sitk.Resample(
-        sitk.Cast(image, sitk.sitkFloat32), image, sitk.DisplacementFieldTransform(displacement), sitk.sitkBSpline, 0.0
-    )
-    array = sitk.GetArrayFromImage(scan)
-    there = array != 0
+    turn, shift = _turn(random), Grid.of(image).steps @ random.uniform(-0.5, 0.5, 3)
+    posed = center + shift
+    rigid = sitk.AffineTransform(3)
+    rigid.SetMatrix(turn.ravel().tolist())
+    rigid.SetTranslation((center - turn @ posed).tolist())
+    values = sitk.Cast(image, sitk.sitkFloat32)
+    array = sitk.GetArrayFromImage(sitk.Resample(values, image, rigid, sitk.sitkBSpline, 0.0))
+    box = _box_around(image, posed, _outer(factor) * radius)
+    if box is not None:
+        field = _growth_field(box, posed, center, turn, radius, factor)
+        warped = sitk.Resample(values, box, sitk.DisplacementFieldTransform(field), sitk.sitkBSpline, 0.0)
+        i, j, k = image.TransformPhysicalPointToIndex(box.GetOrigin())
+        size = box.GetSize()
+        array[k : k + size[2], j : j + size[1], i : i + size[0]] = sitk.GetArrayViewFromImage(warped)
     missing = math.sqrt(max(0.0, noise**2 - noise_sd(array) ** 2))
-    array = np.where(there, array + missing * random.standard_normal(array.shape, dtype=np.float32), 0)
+    array = np.where(array != 0, array + missing * random.standard_normal(array.shape, dtype=np.float32), 0)
     result = sitk.GetImageFromArray(array.astype(np.float32))
     result.CopyInformation(image)
-    return result, center + shift
+    return result, posed
+
+
+def _box_around(image: sitk.Image, center, radius: float) -> sitk.Image | None:
+    """The part of the image's grid that holds a ball; None where they do not meet."""
+    grid = Grid.of(image)
+    middle = grid.indices(np.asarray(center)[None])[0]
+    reach = radius * np.linalg.norm(np.linalg.inv(grid.steps), axis=1)  # of a ball, along each index axis
+    first = np.maximum(np.floor(middle - reach), 0).astype(int)
+    last = np.minimum(np.ceil(middle + reach), np.array(image.GetSize()) - 1).astype(int)
+    if (last < first).any():
+        return None
+    return sitk.RegionOfInterest(image, (last - first + 1).tolist(), first.tolist())
+
+
+def _growth_field(box: sitk.Image, posed, center, turn, radius: float, factor: float) -> sitk.Image:
+    """Displacements that take a point of the simulated scan to where its value comes from: scaled about the center
+    within the lesion's radius, giving way linearly up to the outer radius, turned as a whole."""
+    grid, size = Grid.of(box), box.GetSize()
+    i, j, k = np.meshgrid(*[np.arange(n) for n in size], indexing="ij")
+    points = grid.points(np.stack([i, j, k], axis=-1).reshape(-1, 3))
+    away = (points - posed) @ turn.T
+    length = np.linalg.norm(away, axis=1, keepdims=True)
+    scale, outer = factor ** (1 / 3), _outer(factor) * radius
+    slope = (outer - radius) / (outer - scale * radius)
+    source = np.where(length <= scale * radius, length / scale, radius + (length - scale * radius) * slope)
+    source = np.where(length >= outer, length, source)
+    moved = center + away * (source / np.maximum(length, 1e-9)) - points
+    field = sitk.GetImageFromArray(moved.reshape(*size, 3).transpose(2, 1, 0, 3).copy(), isVector=True)
+    field.CopyInformation(box)
+    return field
 
 
 def _volume_near(mask: sitk.Image, center, radius: float) -> float:

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from .diameters import Diameters, measure_diameters, slice_axis
 from .masks import CutMask, Grid, cut_mask
-from .partial_volume import partial_volume_variance
+from .partial_volume import partial_volume_variance, unevenness
 
 _STRUCTURES = {6: 1, 18: 2, 26: 3}
 
@@ -141,10 +141,12 @@ def _measured(label: int, cut: CutMask, found: np.ndarray, number: int, box, axi
     values, axes = np.linalg.eigh(np.cov(indices.T, bias=True).reshape(3, 3))
     spread = (axes * np.maximum(values, 1 / 12)) @ axes.T
     volume = len(indices) * grid.voxel_mm3
+    covariance = grid.steps @ spread @ grid.steps.T
+    variance = partial_volume_variance(volume, covariance, grid.steps) * unevenness(array, covariance, grid.steps)
     return Lesion(
         label=label,
         volume_mm3=volume,
         point=tuple(float(x) for x in grid.points(nearest[None])[0]),
         diameters=measure_diameters(CutMask(array, grid, whole_first), axis),
-        variance_mm6=partial_volume_variance(volume, grid.steps @ spread @ grid.steps.T, grid.steps),
+        variance_mm6=variance,
     )

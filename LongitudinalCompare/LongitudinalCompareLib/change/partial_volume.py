@@ -6,6 +6,9 @@ the squared Fourier transform of the body (Kendall 1948). It is known in closed 
 the lesion's volume and second moments stands for the lesion. As a function of size it swings between nothing and
 twice its mean. The size is known only as well as the volume, so the larger of the mean and of what it is around that
 size is taken.
+
+An uneven body has more surface, and the variance grows with it: it is multiplied by the number of voxel faces on the
+lesion's border over that of the ellipsoid.
 """
 
 from __future__ import annotations
@@ -14,6 +17,32 @@ import numpy as np
 
 #: Terms along each axis of the reciprocal lattice, each side; what is left out is a few percent of the deviation.
 _TERMS = 12
+
+
+def unevenness(mask: np.ndarray, covariance: np.ndarray, steps: np.ndarray) -> float:
+    """Area of the voxel faces on a lesion's border over that of the ellipsoid of its volume and moments; 1 or more.
+
+    A convex body shows its projection along an index axis twice in faces across that axis.
+
+    Args:
+        mask: bool [k, j, i] with a frame of background.
+        covariance, steps: as for :func:`partial_volume_variance`.
+    """
+    cell = abs(np.linalg.det(steps))
+    values, axes = np.linalg.eigh(covariance)
+    semi_axes = np.sqrt(np.maximum(values, 1e-12))
+    volume = np.count_nonzero(mask) * cell
+    semi_axes *= (volume / (4 / 3 * np.pi * np.prod(semi_axes))) ** (1 / 3)
+    normals = np.linalg.inv(steps)  # rows: normals of the faces across i, j, k, as long as 1 / distance of the planes
+    faces = expected = 0.0
+    for axis in range(3):
+        distance = 1 / np.linalg.norm(normals[axis])
+        across = 2 - axis
+        count = np.count_nonzero(np.diff(mask.astype(np.int8), axis=across))
+        faces += count * cell / distance
+        shadow = np.pi * np.prod(semi_axes) * np.linalg.norm((normals[axis] * distance) @ axes / semi_axes)
+        expected += 2 * shadow
+    return max(1.0, faces / expected)
 
 
 def partial_volume_variance(volume_mm3: float, covariance: np.ndarray, steps: np.ndarray) -> float:

@@ -285,7 +285,8 @@ def _spread(criterion, timepoints, reference: int, now: int, targets, settings, 
     """What moves the whole border (test-retest, panel, scale) is known for volumes; a length follows with a third of
     it, an area with two thirds."""
     power = {DIAMETERS: 1, PRODUCTS: 2}.get(criterion.measure, 3) / 3
-    variance = 0.0
+    position = {DIAMETERS: settings.position_sd_diameter, PRODUCTS: settings.position_sd_product}
+    variance = 2 * position.get(criterion.measure, 0.0) ** 2
     for one in (timepoints[reference], timepoints[now]):
         total = _sum(criterion, one, targets)
         if total > 0:

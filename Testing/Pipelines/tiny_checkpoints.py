@@ -54,3 +54,37 @@ def write_sam3(folder: Path) -> Path:
     CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=16).save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5] * 3, "image_std": [0.5] * 3}))
     return folder
+
+
+def write_medgemma(folder: Path) -> Path:
+    """A folder like ``google/medgemma-1.5-4b-it``: Gemma 3 with its processor, tokenizer and chat template."""
+    import torch
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3Processor, GemmaTokenizer
+    from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
+
+    folder.mkdir(parents=True, exist_ok=True)
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<start_of_turn>", "<end_of_turn>", "<start_of_image>",
+               "<end_of_image>", "<image_soft_token>"]
+    vocab = {token: n for n, token in enumerate([*special, "\u2581", "\n", *map(chr, range(33, 127))])}
+    named = {"boi_token": special[7], "eoi_token": special[8], "image_token": special[9]}
+    tokenizer = GemmaTokenizer(vocab=vocab, merges=[], extra_special_tokens=named, **named)
+    template = (
+        "{{ bos_token }}{% for m in messages %}<start_of_turn>{{ m['role'] }}\n{% for c in m['content'] %}"
+        "{% if c['type'] == 'image' %}<start_of_image>{% else %}{{ c['text'] }}{% endif %}{% endfor %}<end_of_turn>\n"
+        "{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+    )
+    pictures = Gemma3ImageProcessorPil(size={"height": 28, "width": 28})
+    Gemma3Processor(image_processor=pictures, tokenizer=tokenizer, chat_template=template,
+                    image_seq_length=4).save_pretrained(folder)  # fmt: skip
+    text = {
+        "vocab_size": len(vocab), "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8, "sliding_window": 16,
+        "max_position_embeddings": 1024,
+    }  # fmt: skip
+    vision = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2,
+              "image_size": 28, "patch_size": 7}
+    torch.manual_seed(0)
+    Gemma3ForConditionalGeneration(Gemma3Config(
+        text_config=text, vision_config=vision, mm_tokens_per_image=4, boi_token_index=7, eoi_token_index=8,
+        image_token_index=9, eos_token_id=[1, 6], bos_token_id=2, pad_token_id=0)).save_pretrained(folder)  # fmt: skip
+    return folder

@@ -42,6 +42,10 @@ class Stacks:
         """Fractional index (k, j, i) of a place (LPS, mm); voxel centers are whole numbers."""
         return np.array(self._canonical.TransformPhysicalPointToContinuousIndex([float(v) for v in point_lps]))[::-1]
 
+    def place_of(self, index) -> tuple[float, float, float]:
+        """Place (LPS, mm) of a fractional index (k, j, i)."""
+        return self._canonical.TransformContinuousIndexToPhysicalPoint([float(i) for i in index][::-1])
+
     def in_stack(self, index, axis: int) -> tuple[int, float, float]:
         """``(slice, x, y)`` of an index (k, j, i) in a stack; x and y count pixels, 0.5 in the middle of the first.
 

@@ -39,7 +39,7 @@ OUTCOMES = {
         "Fleiss_kappa": "Agreement beyond chance over the voxels that at least one expert marks.",
     },
     "Each expert": {
-        "volume": "Volume of the expert's own mask.",
+        "own_volume": "Volume of the expert's own mask.",
         "Dice_to_others": "Dice with the majority of all OTHER experts.",
         "sensitivity": "As STAPLE estimates it, against its own estimate of the truth.",
         "specificity": "As STAPLE estimates it, within its region.",
@@ -79,8 +79,16 @@ def write_ensemble_report(
     ]  # fmt: skip
     pictures = [*_fusion(image, labels, structures), *_opinions(image, panel, fused, titles),
                 *_disagreement(image, panel, disagreement), *_spot_pictures(image, panel, fused, spots, titles)]
+    result = {**result, "measurements": [_for_tables(record) for record in result.get("measurements") or []]}
     report = Report("Panel of experts", facts, titles, OUTCOMES, pictures, tables)
     return write_report(folder, result, report)
+
+
+def _for_tables(record: Mapping) -> Mapping:
+    """An expert's volume under a name of its own, so that the table of the fusion has a line for each structure."""
+    if record["name"] == "volume" and record["region"] != "whole":
+        return {**record, "name": "own_volume"}
+    return record
 
 
 def _lights(lights: Sequence[Light], settings: AgreementSettings, titles) -> Table:

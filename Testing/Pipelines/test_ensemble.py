@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from EnsembleReviewLib.experts.channels import channel_of, same_channel
-from EnsembleReviewLib.experts.from_files import opinions_of_files
+from EnsembleReviewLib.experts.from_files import _without_what_they_share, opinions_of_files
 from EnsembleReviewLib.experts.grids import on_grid
 from EnsembleReviewLib.experts.interface import Abstains, Case, Channel, ask
 from EnsembleReviewLib.opinions import Abstention, Opinion
@@ -35,7 +36,7 @@ def measured(result) -> dict:
 
 
 def test_masks_become_a_fusion_with_table_maps_and_report(case):
-    result, folder, warnings = ran(case)
+    result, folder, warnings = ran(case, without=[])
     _, masks = read_masks(folder / result.files["fusion"])
     assert (masks["edema"] == ball(7) & ~ball(3)).all() and (masks["enhancing_tumor"] == ball(2)).all()
     found = measured(result)
@@ -175,8 +176,8 @@ def test_channels_are_read_from_names(text, channel):
 # -- models ----------------------------------------------------------------------------------------------------------
 
 
-def glioma_model(folder, name, channels=("FLAIR",), structures=("background", "whole_tumour")):
-    """A real exported network: voxels above 130 are tumor; the probability grows with the intensity."""
+def write_glioma_models(folder) -> None:
+    """Real exported networks: voxels above 130 are tumor, more surely the brighter they are. One wants T1c too."""
     torch = pytest.importorskip("torch")
     from model_files import card_content, write_card
 
@@ -187,25 +188,25 @@ def glioma_model(folder, name, channels=("FLAIR",), structures=("background", "w
             tumor = (image[:, :1] - 130.0) * 0.05
             return torch.cat([-tumor, tumor], 1)
 
-    folder = folder / name
-    folder.mkdir(parents=True)
-    write_torch_export(Bright().eval(), torch.rand(2, len(channels), 8, 16, 16), folder / "model.pt2", (0, 2, 3, 4))
-    none = {"kind": "none"}
-    return write_card(folder, card_content(
-        "torch_export", folder, ["model.pt2"], id=name, title=f"Model {name}", task="glioma",
-        input={"channels": [{"name": c, "modality": "MR", "normalization": none} for c in channels], "axes": "LIP",
-               "spacing_mm": [None] * 3},
-        output={"activation": "softmax", "structures": [
-            {"name": s, "channel": i, "value": i} for i, s in enumerate(structures)]},
-        inference={"patch": [8, 16, 16]},
-    ))  # fmt: skip
+    folder.mkdir()
+    write_torch_export(Bright().eval(), torch.rand(2, 1, 8, 16, 16), folder / "model.pt2", (0, 2, 3, 4))
+    for name, channels in (("flair-one", ["FLAIR"]), ("flair-two", ["FLAIR"]), ("with-t1c", ["FLAIR", "T1c"])):
+        (folder / name).mkdir()
+        shutil.copy(folder / "model.pt2", folder / name)
+        none = {"kind": "none"}
+        write_card(folder / name, card_content(
+            "torch_export", folder / name, ["model.pt2"], id=name, title=f"Model {name}", task="glioma",
+            input={"channels": [{"name": c, "modality": "MR", "normalization": none} for c in channels],
+                   "axes": "LIP", "spacing_mm": [None] * 3},
+            output={"activation": "softmax", "structures": [
+                {"name": s, "channel": i, "value": i} for i, s in enumerate(("background", "whole_tumour"))]},
+            inference={"patch": [8, 16, 16]},
+        ))  # fmt: skip
 
 
 def test_models_are_asked_and_who_cannot_answer_abstains(case, monkeypatch):
     monkeypatch.setenv("MRISEG_MODELS", str(case / "models"))
-    glioma_model(case / "models", "flair-one")
-    glioma_model(case / "models", "flair-two")
-    glioma_model(case / "models", "with-t1c", ("FLAIR", "T1c"))
+    write_glioma_models(case / "models")
     asked = ["flair-one", "flair-two", "with-t1c", "gone"]
     result, folder, warnings = ran(case, (), experts=asked, fusion="confidence")
     panel = json.loads((folder / "panel.json").read_text())
@@ -260,6 +261,12 @@ def test_files_with_one_name_get_two(case):
     grid = sitk.ReadImage(str(case / "a.nii.gz"))
     found = opinions_of_files([case / "x" / "seg.nii.gz", case / "y" / "seg.nii.gz"], grid)
     assert [o.expert for o in found] == ["x_seg", "y_seg"] and set(found[0].answers) == {"lesion"}
+    assert [o.title for o in found] == ["x", "y"]
+    for names, titles in (
+        (["segmentation_a-20", "segmentation_b1-20"], ["a", "b1"]), (["one", "two"], ["one", "two"]), (["a"], ["a"]),
+        (["a_1", "a_1_2"], ["a_1", "a_1_2"]),
+    ):  # fmt: skip
+        assert _without_what_they_share(names) == titles
 
 
 # -- the command -----------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -20,9 +21,11 @@ from EnsembleReviewLib.experts.from_files import _without_what_they_share, opini
 from EnsembleReviewLib.experts.grids import on_grid
 from EnsembleReviewLib.experts.interface import Abstains, Case, Channel, ask
 from EnsembleReviewLib.opinions import Abstention, Opinion
+from EnsembleReviewLib.pipeline import run
 from MRISegSuiteLib.errors import BadArguments, BadInput, SuiteError, UnreadableImage
 from MRISegSuiteLib.images.segmentation_files import read_masks, write_segmentation
 from MRISegSuiteLib.images.structures import TUMOR_STRUCTURES, with_tumor_regions
+from MRISegSuiteLib.jobs import Job, JobContext
 
 
 @pytest.fixture
@@ -146,6 +149,54 @@ def test_voxels_stay_in_their_place_in_any_storage_order(order, flips, before, a
     back, lost = on_grid(array, grid, stored, "mask", "image")
     assert (back == sitk.GetArrayFromImage(stored)).all()
     assert lost == np.count_nonzero(array) - np.count_nonzero(inner)
+
+
+def test_a_case_stored_in_another_order_gives_the_same_numbers_and_places(case):
+    """Image permuted and flipped; one mask stored like it, the others as before."""
+    first, folder, _ = ran(case)
+    spots = json.loads((folder / "hot_spots.json").read_text())
+    fused = sitk.ReadImage(str(folder / "fusion.seg.nrrd"))
+    shutil.rmtree(folder)
+
+    def stored_otherwise(image):
+        return sitk.Flip(sitk.PermuteAxes(image, (2, 0, 1)), (True, False, True))
+
+    for name in ("case_flair", "b"):
+        path = str(case / f"{name}.nii.gz")
+        sitk.WriteImage(stored_otherwise(sitk.ReadImage(path)), path)
+    second, folder, _ = ran(case)
+    numbers = {key: m.value for key, m in measured(first).items()}
+    assert {key: m.value for key, m in measured(second).items()} == pytest.approx(numbers, rel=1e-6, nan_ok=True)
+    other = sitk.ReadImage(str(folder / "fusion.seg.nrrd"))
+    assert (sitk.GetArrayFromImage(stored_otherwise(fused)) == sitk.GetArrayFromImage(other)).all()
+    again = json.loads((folder / "hot_spots.json").read_text())
+    assert len(again) == len(spots)
+    for one, two in zip(spots, again, strict=True):
+        assert two["voxels"] == one["voxels"] and two["shares"] == one["shares"]
+        assert np.linalg.norm(np.subtract(two["center_lps"], one["center_lps"])) < 2.6  # a tie may go to a neighbor
+
+
+def test_another_image_is_resampled_with_a_warning_and_channels_can_be_named(case, monkeypatch):
+    monkeypatch.setenv("MRISEG_MODELS", str(case / "models"))
+    write_glioma_models(case / "models")
+    flair = sitk.ReadImage(str(case / "case_flair.nii.gz"))
+    fine = sitk.Image([44, 48, 20], sitk.sitkFloat32)
+    fine.SetSpacing([s / 2 if axis < 2 else s for axis, s in enumerate(flair.GetSpacing())])
+    fine.SetDirection(flair.GetDirection())
+    fine.SetOrigin(flair.GetOrigin())
+    sitk.WriteImage(sitk.Resample(flair, fine), str(case / "other.nii.gz"))
+    context_inputs = {"image": str(case / "case_flair.nii.gz"), "channels": [str(case / "other.nii.gz")]}
+    folder = case / "two"
+    folder.mkdir()
+    context = JobContext(folder, logging.getLogger("test"))
+    result = run(Job("ensemble", context_inputs, {
+        "experts": ["flair-one", "with-t1c"], "channel_names": ["T2", "FLAIR"], "without": ["report"]}), context)
+    assert any("resampled" in text for text in context.warnings)
+    assert result.parameters["channel_names"] == ["T2", "FLAIR"] and result.parameters["abstained"] == ["with-t1c"]
+    _, masks = read_masks(folder / result.files["fusion"])
+    bright = sitk.GetArrayFromImage(flair) > 130
+    inner = (slice(1, -1),) * 3  # the resampled image ends within the last half voxel
+    assert (masks["whole_tumor"][inner] == bright[inner]).mean() > 0.97
 
 
 def test_half_a_voxel_off_is_another_grid():

@@ -1,18 +1,18 @@
 """Rigid registration: engines side by side on known transforms, other contrasts, a real follow-up, and failures.
 
-    python Testing/Benchmarks/bench_registration.py [--engines greedy,simpleitk,ants] [--quick]
+    python Testing/Benchmarks/bench_registration.py [--engines greedy,simpleitk,ants] [--quick | --known]
 
 Reads ../shared/data. Prints for each pair the mean error, inverse consistency and CPU seconds of each engine (both
 directions, start and diagnostic affine included; preparation apart), the gate's state, and whether the limits hold.
 The contrasts of a patient are not registered to each other perfectly: their error is told against where the undegraded
-scan was registered to, too. ``--quick`` leaves out what says the least.
+scan was registered to, too. ``--quick`` leaves out what says the least, ``--known`` all but the known transforms of the T1.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +54,12 @@ def moved_copy(image: sitk.Image, degrees: float, millimeters: float, spacing=No
     return result, np.linalg.inv(back)
 
 
+def cpu_seconds() -> float:
+    """Of this process and of those that it waited for (an engine in a Python of its own)."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
 class Bench:
     """Runs pairs on engines and keeps what missed its limit."""
 
@@ -64,10 +70,10 @@ class Bench:
 
     def prepared(self, name: str, image: sitk.Image):
         if name not in self._prepared:
-            begin = time.process_time()
+            begin = cpu_seconds()
             made = prepare(image)
             print(f"  prepared {name}: {made.found.kind}, {made.found.volume_ml:.0f} ml, "
-                  f"{time.process_time() - begin:.1f} CPU-s", flush=True)  # fmt: skip
+                  f"{cpu_seconds() - begin:.1f} CPU-s", flush=True)  # fmt: skip
             self._prepared[name] = made
         return self._prepared[name]
 
@@ -75,9 +81,9 @@ class Bench:
         """One pair on all engines; the limits are held for the first engine. Returns that engine's matrix."""
         result = None
         for number, engine in enumerate(self.engines):
-            begin = time.process_time()
+            begin = cpu_seconds()
             found = align_pair(first, second, engine)
-            cpu = time.process_time() - begin
+            cpu = cpu_seconds() - begin
             error = displacement_mm(found.matrix, truth, first.points).mean() if truth is not None else float("nan")
             apart = found.gate.numbers["inverse_consistency_mm"]
             print(f"{name:44} {engine.name:10} error {error:7.3f} mm  inverse {apart:6.3f} mm  {cpu:5.1f} CPU-s  "
@@ -94,11 +100,17 @@ class Bench:
             result = found.matrix if number == 0 else result
         return result
 
+    def result(self) -> int:
+        """Tell whether the limits hold; the exit code."""
+        print("\n".join(["Missed:", *self.missed]) if self.missed else "All limits hold.")
+        return 1 if self.missed else 0
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--engines", default="greedy,simpleitk,ants")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--known", action="store_true")
     arguments = parser.parse_args()
     engines = []
     for name in arguments.engines.split(","):
@@ -114,6 +126,8 @@ def main() -> int:
     bench.pair("T1, 11 deg, 9 mm", original, bench.prepared("T1 moved", image), truth, **known)
     image, truth = moved_copy(t1, 33, 25, (1, 1, 3))
     bench.pair("T1, 33 deg, 25 mm, 1 x 1 x 3 mm", original, bench.prepared("T1 moved, 3 mm", image), truth, **known)
+    if arguments.known:
+        return bench.result()
 
     contrast, flair = read(GLIOMA / "t1c.nii.gz"), read(GLIOMA / "fla.nii.gz")
     image, truth = moved_copy(flair, 11, 9, (1, 1, 4))
@@ -141,8 +155,7 @@ def main() -> int:
         bench.pair("another patient (T1, with skull)", t1s[0], head, fails=True)
         third = bench.prepared("FLAIR of a third", read(DATA / "glioma_whole_tumour" / "case_2" / "FLAIR.nii.gz"))
         bench.pair("two others (FLAIR)", other, third, fails=True)
-    print("\n".join(["Missed:", *bench.missed]) if bench.missed else "All limits hold.")
-    return 1 if bench.missed else 0
+    return bench.result()
 
 
 if __name__ == "__main__":

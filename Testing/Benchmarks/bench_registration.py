@@ -5,7 +5,8 @@
 Reads ../shared/data. Prints for each pair the mean error, inverse consistency and CPU seconds of each engine (both
 directions, start and diagnostic affine included; preparation apart), the gate's state, and whether the limits hold.
 The contrasts of a patient are not registered to each other perfectly: their error is told against where the undegraded
-scan was registered to, too. ``--quick`` leaves out what says the least, ``--known`` all but the known transforms of the T1.
+scan was registered to, too. ``--quick`` leaves out what says the least, ``--known`` all but the known transforms of
+the T1.
 """
 
 from __future__ import annotations

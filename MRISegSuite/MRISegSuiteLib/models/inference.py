@@ -16,7 +16,7 @@ from .card import Card, InvalidCard
 from .devices import choose_device, set_threads
 from .label_assembly import LabelAssembly
 from .memory import is_out_of_memory, window_ladder
-from .preprocessing import foreground_box, grids_for, normalized, to_model_grid
+from .preprocessing import foreground_box, grids_for, normalized, padding_value, to_model_grid
 from .verified_files import VerifiedFiles
 from .windows import WindowSettings, count_runs, predict
 
@@ -117,6 +117,9 @@ class _CardCase:
                 )
             if index == 0:
                 self._place(array, card, region)
+                if channel["normalization"].get("over") == "foreground" and padding_value(array) is None:
+                    warn("The corners of the image differ: nothing seems to be cut out. The model expects an image "
+                         "in which everything but the brain (the body part of its card) has one value.")  # fmt: skip
             # Intensities are scaled over the whole image, so a region of interest does not change them.
             array = normalized(array, channel["normalization"])
             volumes.append(array[tuple(slice(*edges) for edges in self.box)])

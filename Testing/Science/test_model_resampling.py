@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from MRISegSuiteLib.errors import WrongContent
-from MRISegSuiteLib.models.preprocessing import foreground_box, grids_for, normalized, padding_value, to_model_grid
+from MRISegSuiteLib.models.preprocessing import (
+    foreground_box,
+    grids_for,
+    is_cut_out,
+    normalized,
+    padding_value,
+    to_model_grid,
+)
 from MRISegSuiteLib.models.resampling import AxisGrid
 from MRISegSuiteLib.models.windows import WindowSettings, slabs, window_starts
 
@@ -107,6 +114,7 @@ def test_what_was_cut_away_does_not_count_whatever_its_value(padding):
     values = np.full((60, 60, 60), padding, np.float32)
     values[10:50, 10:50, 10:50] = brain
     assert padding_value(values) == np.float32(padding)
+    assert is_cut_out(values) and not is_cut_out(values[8:52, 8:52, 8:52])
     inside = normalized(values, rule)[10:50, 10:50, 10:50]
     assert np.percentile(inside, [25, 75]) == pytest.approx([3, 4], abs=1e-4)
     grids = grids_for(values.shape, (1, 1, 1), [1.7, 1.7, 1.7], lambda text: None)
@@ -118,7 +126,7 @@ def test_what_was_cut_away_does_not_count_whatever_its_value(padding):
 
 def test_without_padding_every_voxel_counts():
     values = np.random.default_rng(0).uniform(0, 1, (9, 9, 9)).astype(np.float32)
-    assert padding_value(values) is None
+    assert padding_value(values) is None and not is_cut_out(values)
     rule = {"kind": "zscore"}
     assert np.array_equal(normalized(values, rule | {"over": "foreground"}), normalized(values, rule))
 

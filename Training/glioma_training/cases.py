@@ -19,6 +19,10 @@ AXES = "SPL"
 #: everything in the brain. Quartiles, because a large bright tumor moves mean and SD more.
 NORMALIZATION = {"kind": "percentile", "low": 25, "high": 75, "out_low": 3.0, "out_high": 4.0, "clip": False,
                  "over": "foreground"}  # fmt: skip
+#: What is generated, in this order.
+CHANNELS = ("FLAIR", "T1c")
+#: Structures, each within the one before.
+REGIONS = WHOLE, CORE, ENHANCING = ("whole_tumour", "tumour_core", "enhancing_tumour")
 WHOLE_TUMOUR_FOLDER, MULTICLASS_FOLDER, LABEL_MAPS_FOLDER = (
     "glioma_whole_tumour", "glioma_multiclass", "brain_label_maps",
 )  # fmt: skip
@@ -26,15 +30,34 @@ WHOLE_TUMOUR_FOLDER, MULTICLASS_FOLDER, LABEL_MAPS_FOLDER = (
 
 @dataclass(frozen=True)
 class GliomaCase:
-    """One real case: the files of its FLAIR and of a manual segmentation, every label of which is tumor."""
+    """One real case.
+
+    Attributes:
+        id: name of its folder.
+        files: channel ("FLAIR", "T1c") -> image file.
+        truth: manual segmentation.
+        labels: structure -> values of the segmentation that are part of it.
+    """
 
     id: str
-    flair: Path
+    files: dict[str, Path]
     truth: Path
+    labels: dict[str, tuple[int, ...]]
 
-    def images(self) -> tuple[sitk.Image, sitk.Image]:
-        """FLAIR, and the whole tumor as 0 and 1 (uint8)."""
-        return sitk.ReadImage(str(self.flair)), sitk.ReadImage(str(self.truth)) > 0.5
+    def has(self, channels: Sequence[str], structures: Sequence[str]) -> bool:
+        return set(channels) <= set(self.files) and set(structures) <= set(self.labels)
+
+    def images(self, channels: Sequence[str]) -> list[sitk.Image]:
+        return [sitk.ReadImage(str(self.files[channel])) for channel in channels]
+
+    def truths(self, structures: Sequence[str]) -> list[sitk.Image]:
+        """Each structure as 0 and 1 (uint8)."""
+        image = sitk.ReadImage(str(self.truth))
+        array = np.rint(sitk.GetArrayFromImage(image)).astype(int)
+        masks = [sitk.GetImageFromArray(np.isin(array, self.labels[name]).astype(np.uint8)) for name in structures]
+        for mask in masks:
+            mask.CopyInformation(image)
+        return masks
 
 
 def real_cases(data: Path) -> list[GliomaCase]:
@@ -44,11 +67,16 @@ def real_cases(data: Path) -> list[GliomaCase]:
         FileNotFoundError: there is none.
     """
     cases = [
-        GliomaCase(folder.name, folder / "FLAIR.nii.gz", folder / "GT_W.nii.gz")
+        GliomaCase(folder.name, {"FLAIR": folder / "FLAIR.nii.gz"}, folder / "GT_W.nii.gz", {WHOLE: (1,)})
         for folder in sorted((data / WHOLE_TUMOUR_FOLDER).glob("case_*"))
     ]
     cases += [
-        GliomaCase(folder.name, folder / "Flair_subtrMeanDivStd.nii.gz", folder / "OTMultiClass.nii.gz")
+        GliomaCase(
+            folder.name,
+            {"FLAIR": folder / "Flair_subtrMeanDivStd.nii.gz", "T1c": folder / "T1c_subtrMeanDivStd.nii.gz"},
+            folder / "OTMultiClass.nii.gz",
+            {WHOLE: (1, 2, 3, 4), CORE: (1, 3, 4), ENHANCING: (4,)},
+        )
         for folder in sorted((data / MULTICLASS_FOLDER).glob("brats_2013_*"))
     ]
     if not cases:
@@ -56,24 +84,24 @@ def real_cases(data: Path) -> list[GliomaCase]:
     return cases
 
 
-def prepared(flair: sitk.Image, truth: sitk.Image, spacing: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Image and truth as the network sees them, cropped to the brain.
+def prepared(images: Sequence[sitk.Image], truths: Sequence[sitk.Image], spacing) -> tuple[np.ndarray, np.ndarray]:
+    """Images and truth as the network sees them, cropped to the brain.
 
     Args:
-        flair, truth: on one grid; the truth is 0 and 1.
+        images, truths: on one grid; a truth is 0 and 1.
         spacing: of the network's grid, mm, array order.
 
     Returns:
-        Normalized FLAIR (float32), and the part of each voxel that is tumor (float32, 0..1).
+        Normalized images (C, D, H, W), and the part of each voxel that is each structure (K, D, H, W, 0..1); float32.
     """
     arrays = []
-    for image in (flair, truth):
+    for image in (*images, *truths):
         image = to_canonical(image, AXES[::-1])
         grids = grids_for(image.GetSize()[::-1], image.GetSpacing()[::-1], list(spacing), lambda text: None)
         arrays.append(to_model_grid(sitk.GetArrayFromImage(image), grids))
-    image = normalized(arrays[0], NORMALIZATION)
-    box = brain_box(image)
-    return image[box], arrays[1][box]
+    volumes = np.stack([normalized(array, NORMALIZATION) for array in arrays[: len(images)]])
+    box = (slice(None), *brain_box(volumes[0]))
+    return volumes[box], np.stack(arrays[len(images) :])[box]
 
 
 def brain_box(image: np.ndarray) -> tuple[slice, ...]:
@@ -87,7 +115,7 @@ def brain_box(image: np.ndarray) -> tuple[slice, ...]:
 
 
 def cached(path: Path, make) -> tuple[np.ndarray, np.ndarray]:
-    """Image (float16) and truth (uint8, 255 is all tumor) from a file, which is made where it is absent."""
+    """Images (float16) and truth (uint8, 255 is all of it) from a file, which is made where it is absent."""
     if not path.exists():
         image, truth = make()
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The experts' networks. All take (B, 1, D, H, W), as ``cases.prepared`` makes it, and give one logit a voxel."""
+"""The experts' networks: (B, C, D, H, W), as ``cases.prepared`` makes it, to logits (B, structures, D, H, W)."""
 
 from __future__ import annotations
 
@@ -16,30 +16,39 @@ def bounded(image: torch.Tensor) -> torch.Tensor:
 
 
 class Block(nn.Module):
-    """Convolution (2D or 3D), group normalization, activation."""
+    """Convolution (2D or 3D), group normalization where wanted, activation.
 
-    def __init__(self, convolution, inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> None:
+    Normalization takes out how bright a slice or volume is as a whole, and a large tumor with it: what leads straight
+    from the image to the answer goes without.
+    """
+
+    def __init__(self, convolution, inputs: int, outputs: int, stride: int = 1, dilation: int = 1,
+                 norm: bool = True) -> None:
         super().__init__()
-        self.convolution = convolution(inputs, outputs, 3, stride, dilation, dilation, bias=False)
-        self.norm = nn.GroupNorm(4, outputs)
+        self.convolution = convolution(inputs, outputs, 3, stride, dilation, dilation, bias=not norm)
+        self.norm = nn.GroupNorm(4, outputs) if norm else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return functional.leaky_relu(self.norm(self.convolution(x)), 0.01)
 
 
 class UNet(nn.Module):
-    """U-Net with one block a level on the way down and one on the way up; sizes are multiples of 8."""
+    """U-Net, two blocks a level on the way down, one on the way up; sizes are multiples of 2 ** (levels - 1)."""
 
-    def __init__(self, convolution, inputs: int, widths: tuple[int, ...]) -> None:
+    def __init__(self, convolution, inputs: int, widths: tuple[int, ...], outputs: int = 1) -> None:
         super().__init__()
         self.mode = "trilinear" if convolution is nn.Conv3d else "bilinear"
-        self.first = nn.Sequential(Block(convolution, inputs, widths[0]), Block(convolution, widths[0], widths[0]))
+        self.first = nn.Sequential(
+            Block(convolution, inputs, widths[0], norm=False), Block(convolution, widths[0], widths[0], norm=False)
+        )
         self.down = nn.ModuleList(
             nn.Sequential(Block(convolution, a, b, 2), Block(convolution, b, b)) for a, b in zip(widths, widths[1:])
         )
         self.narrow = nn.ModuleList(convolution(b, a, 1) for a, b in zip(widths, widths[1:]))
-        self.up = nn.ModuleList(Block(convolution, 2 * a, a) for a in widths[:-1])
-        self.head = convolution(widths[0], 1, 1)
+        self.up = nn.ModuleList(
+            Block(convolution, 2 * a, a, norm=level > 0) for level, a in enumerate(widths[:-1])
+        )
+        self.head = convolution(widths[0], outputs, 1)
 
     def encode(self, x: torch.Tensor) -> list[torch.Tensor]:
         levels = [self.first(x)]
@@ -58,9 +67,9 @@ class UNet(nn.Module):
 class VolumeNet(nn.Module):
     """A 3D U-Net."""
 
-    def __init__(self, widths: tuple[int, ...] = (12, 24, 48, 64)) -> None:
+    def __init__(self, channels: int = 1, structures: int = 1, widths: tuple[int, ...] = (16, 32, 64)) -> None:
         super().__init__()
-        self.net = UNet(nn.Conv3d, 1, widths)
+        self.net = UNet(nn.Conv3d, channels, widths, structures)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return self.net.decode(self.net.encode(bounded(image)))
@@ -69,7 +78,7 @@ class VolumeNet(nn.Module):
 class SliceNet(nn.Module):
     """A 2D U-Net a slice that sees the slices before and after; its coarsest level mixes further slices in."""
 
-    def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 96)) -> None:
+    def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 64)) -> None:
         super().__init__()
         self.net = UNet(nn.Conv2d, 3, widths)
         self.across = nn.Conv3d(widths[-1], widths[-1], (3, 1, 1), padding=(1, 0, 0))
@@ -89,9 +98,9 @@ class SliceNet(nn.Module):
 class DilatedNet(nn.Module):
     """Residual blocks of growing and shrinking dilation at one resolution: context without pooling."""
 
-    def __init__(self, width: int = 24, dilations: tuple[int, ...] = (1, 2, 4, 8, 4, 2, 1)) -> None:
+    def __init__(self, width: int = 16, dilations: tuple[int, ...] = (1, 2, 4, 8, 4, 2, 1)) -> None:
         super().__init__()
-        self.first = Block(nn.Conv3d, 1, width)
+        self.first = Block(nn.Conv3d, 1, width, norm=False)
         self.blocks = nn.ModuleList(Block(nn.Conv3d, width, width, 1, d) for d in dilations)
         self.head = nn.Conv3d(width, 1, 1)
 

@@ -20,19 +20,20 @@ from MRISegSuiteLib.models import Card
 from MRISegSuiteLib.models.exporting import write_torch_export
 from MRISegSuiteLib.models.verified_files import file_entry
 
-from .cases import AXES, NORMALIZATION
+from .cases import AXES, NORMALIZATION, WHOLE
 from .experts import EXPERTS, Expert
 from .train import GENERATED_CASES, run_name
 
 MODELS = Path(__file__).resolve().parents[2] / "MRISegSuite" / "Resources" / "Models"
 TEXTS = Path(__file__).with_name("card_texts.json")
-STRUCTURE = "whole_tumour"
 
 
 def card_content(expert: Expert, texts: dict, entry: dict, scores: dict | None) -> dict:
     """The model card as JSON."""
     own, shared = texts[expert.id], texts["shared"]
-    used = ["generated", *(["brats_2018", "brats_2013"] if expert.real else [])]
+    used = ["generated", *(["brats_2013"] if expert.real else [])]
+    if expert.real and expert.channels == ("FLAIR",):
+        used.insert(1, "brats_2018")
     procedure = own["procedure"].format(
         generated_cases=GENERATED_CASES, generated_steps=expert.generated_steps, real_steps=expert.real_steps)
     return {
@@ -45,13 +46,14 @@ def card_content(expert: Expert, texts: dict, entry: dict, scores: dict | None) 
         "backend": "torch_export",
         "files": [entry],
         "input": {
-            "channels": [{"name": "FLAIR", "modality": "MR", "description": shared["channel"],
-                          "normalization": NORMALIZATION}],
+            "channels": [{"name": name, "modality": "MR", "description": shared["channels"][name],
+                          "normalization": NORMALIZATION} for name in expert.channels],
             "axes": AXES,
             "spacing_mm": expert.card_spacing,
             "crop": "foreground",
         },
-        "output": {"activation": "sigmoid", "structures": [{"name": STRUCTURE, "channel": 0, "value": 1}]},
+        "output": {"activation": "sigmoid", "structures": [
+            {"name": name, "channel": number, "value": number + 1} for number, name in enumerate(expert.structures)]},
         "inference": {
             "patch": list(expert.patch),
             "overlap": [0.5, 0.5, 0.5],
@@ -74,21 +76,29 @@ def card_content(expert: Expert, texts: dict, entry: dict, scores: dict | None) 
 
 
 def performance(expert: Expert, scores: dict) -> list[dict]:
-    """Dice a case and its mean, and those of the panel of all experts; see evaluate.py for the form of ``scores``."""
-    left_out = "left out of the training" if expert.real else "no real case was trained on"
+    """Dice a structure, its mean and each case; and of the panel. See evaluate.py for the form of ``scores``."""
+    what = "each left out of a training" if expert.real else "no real case was trained on"
+    found = {(structure, case): value for case, names in scores["dice"].items()
+             for structure, value in names.get(expert.id, {}).items()}  # fmt: skip
     rows = []
-    for name, what in ((expert.id, left_out),
-                       ("majority", "all three experts, the case left out of every training, fused by majority")):
-        values = {case: found[name] for case, found in scores["dice"].items() if name in found}
-        rows.append({
-            "data": f"{len(values)} BraTS 2018 cases, {what}", "metric": "Dice", "structure": STRUCTURE,
-            "value": round(float(np.mean(list(values.values()))), 4),
-            "sd": round(float(np.std(list(values.values()), ddof=1)), 4), "n": len(values),
-        })  # fmt: skip
-        if name == expert.id:
-            rows += [{"data": f"BraTS 2018, {case}, {what}", "metric": "Dice", "structure": STRUCTURE,
-                      "value": round(value, 4), "n": 1} for case, value in values.items()]  # fmt: skip
+    for structure in expert.structures:
+        values = {case: value for (name, case), value in found.items() if name == structure}
+        rows.append(_mean_row(f"{len(values)} real cases, {what}", structure, values))
+        for case, value in values.items():
+            data = f"BraTS 2018, {case}" if case.startswith("case_") else case
+            rows.append({"data": data, "metric": "Dice", "structure": structure, "value": round(value, 4), "n": 1,
+                         "note": what})  # fmt: skip
+    panel = {case: names["majority"][WHOLE] for case, names in scores["dice"].items() if "majority" in names}
+    if expert.channels == ("FLAIR",):
+        what = f"{len(panel)} real cases, majority of the three experts on FLAIR, each left out of their trainings"
+        rows.append(_mean_row(what, WHOLE, panel))
     return rows
+
+
+def _mean_row(data: str, structure: str, values: dict[str, float]) -> dict:
+    numbers = list(values.values())
+    return {"data": data, "metric": "Dice", "structure": structure, "value": round(float(np.mean(numbers)), 4),
+            "sd": round(float(np.std(numbers, ddof=1)), 4), "n": len(numbers)}  # fmt: skip
 
 
 def publish(expert: Expert, weights: Path, models: Path, scores: dict | None = None) -> Path:
@@ -99,7 +109,7 @@ def publish(expert: Expert, weights: Path, models: Path, scores: dict | None = N
     folder = models / expert.id
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "weights.pt2"
-    write_torch_export(network, torch.zeros(2, 1, *expert.patch), path, expert.free_axes)
+    write_torch_export(network, torch.zeros(2, len(expert.channels), *expert.patch), path, expert.free_axes)
     texts = json.loads(TEXTS.read_text(encoding="utf-8"))
     content = card_content(expert, texts, file_entry(path, path.name), scores)
     Card(content, folder)
@@ -109,13 +119,13 @@ def publish(expert: Expert, weights: Path, models: Path, scores: dict | None = N
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--expert", choices=EXPERTS, action="append", help="default: all of them")
+    parser.add_argument("--expert", choices=EXPERTS, action="append", help="default: all that are embedded")
     parser.add_argument("--run", type=Path, required=True, help="the --out of the training")
     parser.add_argument("--scores", type=Path, help="what glioma_training.evaluate wrote")
     parser.add_argument("--models", type=Path, default=MODELS, help="folder of models to write to")
     given = parser.parse_args()
     scores = json.loads(given.scores.read_text(encoding="utf-8")) if given.scores else None
-    for name in given.expert or EXPERTS:
+    for name in given.expert or [name for name, expert in EXPERTS.items() if expert.embedded]:
         folder = publish(EXPERTS[name], given.run / run_name(EXPERTS[name], None), given.models, scores)
         print(f"{folder}: {sum(f.stat().st_size for f in folder.iterdir()) / 1e6:.2f} MB")
 

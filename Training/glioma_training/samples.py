@@ -9,26 +9,31 @@ import SimpleITK as sitk
 import torch
 from torch.nn import functional
 
-from .cases import AXES, GliomaCase, cached, prepared
+from .cases import AXES, CHANNELS, REGIONS, GliomaCase, cached, prepared
 from .experts import Expert
 from .networks import DARKEST
 from .virtual_tumors import SPACING_MM, read_tissues, virtual_case
 
 
 def real_arrays(case: GliomaCase, expert: Expert, cache: Path):
-    """Image and truth of a real case on an expert's grid."""
-    name = f"{case.id}_{'x'.join(f'{mm:g}' for mm in expert.spacing)}.npz"
-    return cached(cache / name, lambda: prepared(*case.images(), expert.spacing))
+    """Images and truth of a real case on an expert's grid."""
+    name = f"{case.id}_{expert.id}.npz"
+
+    def make():
+        return prepared(case.images(expert.channels), case.truths(expert.structures), expert.spacing)
+
+    return cached(cache / name, make)
 
 
 def generated_arrays(number: int, maps: list[Path], expert: Expert, cache: Path, seed: int):
-    """Image and truth of the generated case of a number on an expert's grid; the same number is the same case."""
-    name = f"generated_{seed}_{number:03d}_{'x'.join(f'{mm:g}' for mm in expert.spacing)}.npz"
+    """Images and truth of the generated case of a number on an expert's grid; the same number is the same case."""
+    name = f"generated_{seed}_{number:03d}_{expert.id}.npz"
 
     def make():
-        image, tumor = cached(cache / f"generated_{seed}_{number:03d}.npz", lambda: _generate(number, maps, seed))
-        images = [_as_image(array) for array in (image.astype(np.float32), (tumor > 127).astype(np.uint8))]
-        return prepared(*images, expert.spacing)
+        images, truths = cached(cache / f"generated_{seed}_{number:03d}.npz", lambda: _generate(number, maps, seed))
+        images = [images[CHANNELS.index(channel)].astype(np.float32) for channel in expert.channels]
+        truths = [(truths[REGIONS.index(name)] > 127).astype(np.uint8) for name in expert.structures]
+        return prepared([_as_image(a) for a in images], [_as_image(a) for a in truths], expert.spacing)
 
     return cached(cache / name, make)
 
@@ -49,7 +54,7 @@ class Samples:
     """Random windows.
 
     Args:
-        real, generated: ``(image, truth)`` arrays; either may be empty.
+        real, generated: ``(images, truth)`` arrays, (C, D, H, W) and (K, D, H, W); either may be empty.
         expert: whose windows.
         share: part of the samples that come from real cases where there are both.
     """
@@ -58,7 +63,7 @@ class Samples:
         self.real, self.generated, self.expert, self.rng, self.share = real, generated, expert, rng, share
 
     def batch(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Image and truth, (1, 1, D, H, W) float32."""
+        """Images and truth, (1, C, D, H, W) and (1, K, D, H, W), float32."""
         take_real = bool(self.real) and (not self.generated or self.rng.random() < self.share)
         pool = self.real if take_real else self.generated
         image, truth = pool[int(self.rng.integers(len(pool)))]
@@ -67,11 +72,12 @@ class Samples:
 
 
 def _window(image, truth, size, expert: Expert, rng):
-    pair = torch.stack([torch.from_numpy(image.astype(np.float32)), torch.from_numpy(truth.astype(np.float32) / 255)])
+    channels = len(image)
+    pair = torch.cat([torch.from_numpy(image.astype(np.float32)), torch.from_numpy(truth.astype(np.float32) / 255)])
     step = int(rng.choice(expert.slice_steps))
     if step > 1:  # thicker slices: groups of them are averaged
         count = pair.shape[1] // step * step
-        pair = pair[:, :count].reshape(2, count // step, step, *pair.shape[2:]).mean(2)
+        pair = pair[:, :count].reshape(len(pair), count // step, step, *pair.shape[2:]).mean(2)
     shape = np.array(pair.shape[1:])
     slab = size[0] < 32  # slices: a slab that turns in its plane only
     angles = np.deg2rad(rng.normal(0, 10, 3) * ([0, 0, 1] if slab else [0.6, 0.6, 1]))
@@ -80,7 +86,7 @@ def _window(image, truth, size, expert: Expert, rng):
         matrix[:, 2] *= -1
     center = (shape - 1) / 2 + rng.normal(0, 1.5, 3)
     if slab:
-        tumor = np.flatnonzero(pair[1].amax((1, 2)).numpy() > 0.5)
+        tumor = np.flatnonzero(pair[channels].amax((1, 2)).numpy() > 0.5)
         middle = rng.choice(tumor) if len(tumor) and rng.random() < 0.6 else rng.integers(shape[0])
         center[0] = np.clip(middle + rng.integers(-2, 3), 0, shape[0] - 1)
     # From window voxels to image voxels to grid_sample's -1..1, x first.
@@ -88,9 +94,11 @@ def _window(image, truth, size, expert: Expert, rng):
     theta = np.zeros((3, 4))
     theta[:, :3] = (to_unit[:, None] * matrix * ((np.array(size) - 1) / 2)[None])[::-1, ::-1]
     theta[:, 3] = (to_unit * center - 1)[::-1]
-    grid = functional.affine_grid(torch.from_numpy(theta.astype(np.float32))[None], (1, 2, *size), align_corners=True)
+    theta = torch.from_numpy(theta.astype(np.float32))[None]
+    grid = functional.affine_grid(theta, (1, len(pair), *size), align_corners=True)
     pair = functional.grid_sample(pair[None], grid, align_corners=True)
-    return _other_contrast(pair[:, :1], rng), pair[:, 1:].clamp(0, 1)
+    images = [_other_contrast(pair[:, index : index + 1], rng) for index in range(channels)]
+    return torch.cat(images, 1), pair[:, channels:].clamp(0, 1)
 
 
 def _rotation(angles):

@@ -1,8 +1,9 @@
-"""Brains with tumors that nobody has: FLAIR-like images made from label maps, with lesions of random shape.
+"""Brains with tumors that nobody has: FLAIR- and T1c-like images made from label maps, lesions of random shape.
 
 No MR image is used. Contrast, field, noise and slice thickness are random (Billot et al. 2023, domain randomization);
 what is fixed is what makes an image a FLAIR: fluid is dark, a lesion is brighter than the white matter around it,
-except for its core, which may be anything.
+except for its core, which may be anything; and what makes it a T1 after contrast: gray matter and lesions are darker
+than white matter, except for what enhances.
 """
 
 from __future__ import annotations
@@ -57,21 +58,56 @@ def smooth_noise(shape, width: float, rng: np.random.Generator) -> np.ndarray:
 
 
 def virtual_case(tissues: np.ndarray, ventricles: np.ndarray, rng: np.random.Generator):
-    """A FLAIR-like image (float32, 0 outside of the brain) and its tumor (bool), from the tissues of one label map."""
+    """FLAIR- and T1c-like images of one head, from the tissues of a label map.
+
+    Returns:
+        Images (2, D, H, W), float32, 0 outside of the brain; and bool (3, D, H, W): whole tumor, core, what enhances.
+    """
     tissues, ventricles = _another_head(tissues, ventricles, rng)
     image = _healthy(tissues, ventricles, rng)
-    tumor = np.zeros(tissues.shape, bool)
+    tumor, core = np.zeros(tissues.shape, bool), np.zeros(tissues.shape, bool)
     for _ in range(int(rng.choice([0, 1, 2], p=[0.06, 0.8, 0.14]))):
         one, field = _lesion(tissues, rng)
         if one.any():
-            image = _with_lesion(image, one, field, rng)
+            image, inner = _with_lesion(image, one, field, rng)
             tumor |= one
-    inside = tissues != OUTSIDE
+            core |= inner
+    flair = _acquired(image, tissues != OUTSIDE, rng)
+    t1c, enhancing = _after_contrast(tissues, tumor, core, rng)
+    return np.stack([flair, _acquired(t1c, tissues != OUTSIDE, rng)]), np.stack([tumor, core, enhancing])
+
+
+def _acquired(image, inside, rng):
+    """With a field, blurred (more across slices), noisy, and the brain cut out."""
     image = image * np.exp(rng.uniform(0, 0.15) * smooth_noise(image.shape, 30, rng))
     blur = rng.uniform(0.2, 0.6)
     image = ndimage.gaussian_filter(image, (max(blur, rng.uniform(0, 1.5)), blur, blur), truncate=3)
     image = image + rng.uniform(0.01, 0.05) * rng.standard_normal(image.shape)
-    return np.where(inside, np.maximum(image, 0.02), 0).astype(np.float32), tumor
+    return np.where(inside, np.maximum(image, 0.02), 0).astype(np.float32)
+
+
+def _after_contrast(tissues, tumor, core, rng):
+    """A T1-like image and what enhances in it: the rim of the core, or most of it, or nothing."""
+    gray = rng.uniform(0.65, 0.9)
+    levels = {OUTSIDE: 0.0, WHITE: 1.0, CORTEX: gray, DEEP: rng.uniform(gray, 0.97), FLUID: rng.uniform(0.15, 0.45),
+              BELOW: rng.uniform(0.85, 1.0)}
+    image = np.array([levels[tissue] for tissue in range(6)], np.float32)[tissues]
+    image *= 1 + rng.uniform(0.02, 0.06) * smooth_noise(image.shape, 6, rng)
+    # Vessels and meninges enhance, too.
+    vessels = (smooth_noise(image.shape, 3, rng) > rng.uniform(2.0, 2.6)) & np.isin(tissues, (CORTEX, FLUID))
+    image = np.where(vessels, rng.uniform(1.2, 2.0), image)
+    edema = ndimage.gaussian_filter(tumor.astype(np.float32), 0.8)
+    image *= 1 - rng.uniform(0.05, 0.35) * edema
+    depth = ndimage.distance_transform_edt(core)
+    rim = rng.uniform(1.0, 5.0) * (1 + 0.4 * smooth_noise(image.shape, 5, rng))
+    enhancing = core & (depth <= rim) & (smooth_noise(image.shape, 8, rng) > rng.uniform(-2.5, -0.6))
+    if rng.random() < 0.12:  # low grade
+        enhancing[:] = False
+    dead = ndimage.gaussian_filter((core & ~enhancing).astype(np.float32), 0.6)
+    image = image * (1 - dead) + rng.uniform(0.35, 0.85) * dead
+    bright = ndimage.gaussian_filter(enhancing.astype(np.float32), 0.5)
+    level = rng.uniform(1.25, 2.4) * (1 + 0.1 * smooth_noise(image.shape, 4, rng))
+    return image * (1 - bright) + level * bright, enhancing
 
 
 def _another_head(tissues, ventricles, rng):
@@ -139,12 +175,13 @@ def _with_lesion(image, inside, field, rng):
     keep = rng.uniform(0, 0.5)  # what is below shines through
     edema = rng.uniform(1.35, 2.5) * ((1 - keep) + keep * image) * texture
     image = image * (1 - soft) + edema * soft
+    inner = np.zeros_like(inside)
     if rng.random() < 0.75:
         deep = field[inside]
-        core = inside & (field > np.quantile(deep, rng.uniform(0.4, 0.95)))
-        core = ndimage.gaussian_filter(core.astype(np.float32), rng.uniform(0.5, 1.0))
+        inner = inside & (field > np.quantile(deep, rng.uniform(0.4, 0.95)))
+        core = ndimage.gaussian_filter(inner.astype(np.float32), rng.uniform(0.5, 1.0))
         # Necrosis is dark, solid tumor about as bright as the brain, and either may be brighter than the edema.
         kind = int(np.searchsorted((0.35, 0.7), rng.random(), "right"))
         level = rng.uniform(*((0.25, 0.9), (0.9, 1.6), (1.6, 2.6))[kind])
         image = image * (1 - core) + level * texture * core
-    return image
+    return image, inner

@@ -92,9 +92,14 @@ def padding_value(array: np.ndarray) -> float | None:
     return float(corners.flat[0]) if np.ptp(corners) <= _SAME * np.ptp(array) else None
 
 
+def is_cut_out(array: np.ndarray) -> bool:
+    """Whether everything but a brain seems to be blanked: the padding fills more than a quarter of the image."""
+    return _without_padding(array).size < 0.75 * array.size
+
+
 def _without_padding(array: np.ndarray) -> np.ndarray:
     padding = padding_value(array)
-    return array if padding is None else array[np.abs(array - padding) > _SAME * np.ptp(array)]
+    return array.ravel() if padding is None else array[np.abs(array - padding) > _SAME * np.ptp(array)]
 
 
 #: The card's ``over`` -> the voxels that are looked at.

@@ -88,7 +88,6 @@ def train(expert: Expert, data: Path, out: Path, left_out: str | None, generated
           generated_steps: int | None = None, real_steps: int | None = None) -> Path:
     """Train and return the file of the weights. ``left_out`` is the id of a real case that is not trained on."""
     torch.manual_seed(SEED)
-    rng = np.random.default_rng(SEED)
     out.mkdir(parents=True, exist_ok=True)
     network = expert.network()
     maps = sorted((data / LABEL_MAPS_FOLDER).glob("*.nii.gz"))
@@ -96,7 +95,8 @@ def train(expert: Expert, data: Path, out: Path, left_out: str | None, generated
     first = out / f"{expert.id}_generated.pt"
     if not first.exists():
         steps = expert.generated_steps if generated_steps is None else generated_steps
-        mean = fit(network, Samples([], generated, expert, rng), steps, GENERATED_RATE, f"{expert.id}, generated")
+        samples = Samples([], generated, expert, np.random.default_rng(SEED))
+        mean = fit(network, samples, steps, GENERATED_RATE, f"{expert.id}, generated")
         save(first, mean.state_dict())
     if not expert.real:
         return first
@@ -108,7 +108,8 @@ def train(expert: Expert, data: Path, out: Path, left_out: str | None, generated
     real = [real_arrays(case, expert, out / "cache") for case in cases]
     steps = expert.real_steps if real_steps is None else real_steps
     name = f"{expert.id}, without {left_out}" if left_out else f"{expert.id}, all"
-    mean = fit(network, Samples(real, generated, expert, rng), steps, REAL_RATE, name)
+    samples = Samples(real, generated, expert, np.random.default_rng(SEED))
+    mean = fit(network, samples, steps, REAL_RATE, name)
     path = out / run_name(expert, left_out)
     save(path, mean.state_dict())
     return path

@@ -1,10 +1,11 @@
 """Find what to add to the cartilages' logits so that the network draws as much cartilage as there is.
 
-    PYTHONPATH=MRISegSuite:KneeSeg:Training python -m knee_training.calibrate --labels FOLDER --model ID --out FILE.json
+    PYTHONPATH=MRISegSuite:KneeSeg:Training
+        python -m knee_training.calibrate --labels FOLDER --model ID --out FILE.json
 
-Soft Dice, and pixels around cartilage that weigh more, make a network draw cartilage too large where it is unsure. One
-number a structure, found on virtual knees of TRAINING subjects, brings the volumes back. ``publish --offsets`` takes it
-into the weights. Dice hardly changes; volume and thickness do.
+Soft Dice, and pixels around cartilage that weigh more, make a network draw cartilage too large where it is unsure.
+One number a structure, found on virtual knees of TRAINING subjects, brings the volumes back. ``publish --offsets``
+takes it into the weights. Dice hardly changes; volume and thickness do.
 """
 
 from __future__ import annotations

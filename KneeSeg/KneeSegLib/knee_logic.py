@@ -19,7 +19,7 @@ from MRISegSuiteLib.environment import WorkerEnvironment
 from MRISegSuiteLib.errors import BadArguments, BadInput
 from MRISegSuiteLib.jobs import Job, JobProcess, JobState
 from MRISegSuiteLib.models.registry import Registry
-from MRISegSuiteLib.scene.dicom_origin import protocol_of_echoes
+from MRISegSuiteLib.scene.echoes import known_protocol, volumes_of_echoes
 from MRISegSuiteLib.scene.exporting import write_segmentation_for_job, write_volume_for_job
 from MRISegSuiteLib.scene.node_names import error_with_node_names, with_node_names
 
@@ -96,8 +96,9 @@ class KneeLogic:
             progress: called with each JobState while waiting.
             environment: environment variables for the worker process; by default those of the worker environment.
             layers: number of depth layers of cartilage, 1 to 5; 2 by default.
-            echoNodes: volumes of the single echoes, in the order of their times: T2 is mapped, and all echoes together
-                are segmented. Two are taken for qDESS, more for a train of spin echoes.
+            echoNodes: volumes of the single echoes, in the order of their times, or the one sequence that holds them:
+                T2 is mapped, and all echoes together are segmented. Two are taken for qDESS, more for a train of spin
+                echoes.
             t2: how T2 is mapped, and what DICOM does not say (see KneeSegLib.t2.stage): ``method``, ``tr_ms``,
                 ``te_ms`` (list), ``flip_deg``, ``spoiler_area``, ``spoiler_us`` …
             without: stages to leave out: "thickness" (and all that needs it), "shape", "t2".
@@ -209,12 +210,11 @@ class KneeLogic:
             inputs["image"], nodeNames[path] = str(path), volumeNode.GetName()
         if more.echoNodes and volumeNode is not None:
             inputs["echoes"] = []
-            for number, node in enumerate(more.echoNodes, start=1):
+            for number, node in enumerate(volumes_of_echoes(more.echoNodes), start=1):
                 path = write_volume_for_job(node, folder / _INPUTS / f"echo{number}")
                 inputs["echoes"].append(str(path))
                 nodeNames[path] = node.GetName()
-            known = protocol_of_echoes(more.echoNodes)
-            parameters["t2"] = known | more.t2
+            parameters["t2"] = known_protocol(more.echoNodes) | more.t2
         if more.baselineNode is not None:
             path, parameters["baseline_labels"], _ = write_segmentation_for_job(
                 more.baselineNode, None, INPUT_NAMES, folder / _INPUTS / "baseline")

@@ -30,7 +30,7 @@ from .structures import BY_NAME, INPUT_NAMES, STRUCTURES, UNSPLIT_TIBIAL_CARTILA
 from .t2.stage import T2Results, check_parameters, map_t2
 
 #: What can be left out (job parameter ``without``). Segmentation is left out by giving one.
-STAGES = ("thickness", "shape", "t2")
+STAGES = ("thickness", "shape", "t2", "report")
 
 #: Where each step ends, as a fraction of the whole job: with inference, and without.
 _WITH_MODEL = {"read": 0.04, "segment": 0.64, "measure": 0.76, "shape": 0.82, "t2": 0.88}
@@ -84,7 +84,10 @@ def run(job: Job, context: JobContext) -> Result:
     change = None
     if baseline is not None:
         change = compare_with(baseline, measurement, job, context, share)
-    return write_results(segmented, measurement, volume, job, context, share["t2"], t2, layers, change, shape)
+    return write_results(
+        segmented, measurement, volume, job, context, share["t2"], t2, layers, change, shape,
+        report="report" not in without,
+    )  # fmt: skip
 
 
 def _checked(job: Job) -> tuple[list[str], int, dict]:

@@ -18,7 +18,7 @@ def test_a_second_echo_gives_t2_in_the_table_and_on_the_bones(application, knee,
     image = sitk.Cast(image_of_volume(volume), sitk.sitkFloat32)
     later = new_volume_node(slicer.mrmlScene, "second echo", image * float(second / first))
     parameters = knee._parameterNode
-    parameters.inputVolume, parameters.inputSegmentation = volume, segmentation
+    parameters.inputVolume, parameters.inputSegmentation, parameters.fitShape = volume, segmentation, False
     parameters.secondEcho = volume
     assert not ui.applyButton.enabled and "second echo is the volume itself" in ui.reasonLabel.text
 
@@ -42,11 +42,12 @@ def test_a_second_echo_gives_t2_in_the_table_and_on_the_bones(application, knee,
     table = nodes.table.GetTable()
     assert table.GetColumnByName("T2_mean_middle") is not None
     offered = [ui.coloringSelector.itemData(n) for n in range(ui.coloringSelector.count)]
-    assert offered == ["thickness", "t2", "shape"] and ui.coloringSelector.enabled
+    assert offered == ["thickness", "t2"] and ui.coloringSelector.enabled
     ui.coloringSelector.setCurrentIndex(1)
     ui.coloringSelector.activated.emit(1)
     femur = nodes.models["femur"].GetDisplayNode()
     assert femur.GetActiveScalarName() == "t2_shown_ms" and femur.GetScalarRange()[1] == 80.0
+    assert ", T2 40 ms" in ui.summaryLabel.text
     picture(knee, "knee-t2-done")
 
     ui.copyPythonButton.click()

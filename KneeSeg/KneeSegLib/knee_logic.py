@@ -19,7 +19,7 @@ from MRISegSuiteLib.environment import WorkerEnvironment
 from MRISegSuiteLib.errors import BadArguments, BadInput
 from MRISegSuiteLib.jobs import Job, JobProcess, JobState
 from MRISegSuiteLib.models.registry import Registry
-from MRISegSuiteLib.scene.dicom_origin import protocol_of_echoes
+from MRISegSuiteLib.scene.echoes import known_protocol, volumes_of_echoes
 from MRISegSuiteLib.scene.exporting import write_segmentation_for_job, write_volume_for_job
 from MRISegSuiteLib.scene.node_names import error_with_node_names, with_node_names
 
@@ -92,15 +92,17 @@ class KneeLogic:
             segmentationNode: measure this vtkMRMLSegmentationNode instead of running a model. It is not changed.
             waitForCompletion: True returns the nodes; False returns None at once: go on with :meth:`poll` and, when
                 its status is no longer "running", :meth:`finish`.
-            jobFolder: folder that keeps the files of the run; a temporary one by default.
+            jobFolder: folder that keeps the files of the run, the report among them; by default a temporary one,
+                without a report.
             progress: called with each JobState while waiting.
             environment: environment variables for the worker process; by default those of the worker environment.
             layers: number of depth layers of cartilage, 1 to 5; 2 by default.
-            echoNodes: volumes of the single echoes, in the order of their times: T2 is mapped, and all echoes together
-                are segmented. Two are taken for qDESS, more for a train of spin echoes.
+            echoNodes: volumes of the single echoes, in the order of their times, or the one sequence that holds them:
+                T2 is mapped, and all echoes together are segmented. Two are taken for qDESS, more for a train of spin
+                echoes.
             t2: how T2 is mapped, and what DICOM does not say (see KneeSegLib.t2.stage): ``method``, ``tr_ms``,
                 ``te_ms`` (list), ``flip_deg``, ``spoiler_area``, ``spoiler_us`` …
-            without: stages to leave out: "thickness" (and all that needs it), "shape", "t2".
+            without: stages to leave out: "thickness" (and all that needs it), "shape", "t2", "report".
             shapeModelId: id of the shape model; empty for the embedded one.
             baselineNode: vtkMRMLSegmentationNode of the same knee at an earlier time: tells what changed since.
 
@@ -191,7 +193,8 @@ class KneeLogic:
             raise BadArguments("There is no volume to segment.", "Choose a volume, or a segmentation to measure.")
         folder = self._folder = self._newFolder(jobFolder)
         try:
-            warnings, nodeNames = self._writeJob(folder, volumeNode, segmentationNode, modelId, side, device, more)
+            warnings, nodeNames = self._writeJob(
+                folder, volumeNode, segmentationNode, modelId, side, device, more, report=jobFolder is not None)
             worker = WorkerEnvironment.default()
             variables = worker.environment_variables() if environment is None else environment
             process = JobProcess(folder, python=str(worker.python), environment=variables)
@@ -201,7 +204,7 @@ class KneeLogic:
             raise
         self._run = _Run(process, folder, volumeNode, segmentationNode, update, warnings, nodeNames, more)
 
-    def _writeJob(self, folder, volumeNode, segmentationNode, modelId, side, device, more) -> tuple[list, dict]:
+    def _writeJob(self, folder, volumeNode, segmentationNode, modelId, side, device, more, report):
         """Write job.json and its input files; returns warnings, and the name of the node that each file holds."""
         inputs, parameters, warnings, nodeNames = {}, {"side": side, "device": device}, [], {}
         if volumeNode is not None:
@@ -209,17 +212,18 @@ class KneeLogic:
             inputs["image"], nodeNames[path] = str(path), volumeNode.GetName()
         if more.echoNodes and volumeNode is not None:
             inputs["echoes"] = []
-            for number, node in enumerate(more.echoNodes, start=1):
+            for number, node in enumerate(volumes_of_echoes(more.echoNodes), start=1):
                 path = write_volume_for_job(node, folder / _INPUTS / f"echo{number}")
                 inputs["echoes"].append(str(path))
                 nodeNames[path] = node.GetName()
-            known = protocol_of_echoes(more.echoNodes)
-            parameters["t2"] = known | more.t2
+            parameters["t2"] = known_protocol(more.echoNodes) | more.t2
         if more.baselineNode is not None:
             path, parameters["baseline_labels"], _ = write_segmentation_for_job(
                 more.baselineNode, None, INPUT_NAMES, folder / _INPUTS / "baseline")
             inputs["baseline"], nodeNames[path] = str(path), more.baselineNode.GetName()
-        given = {"layers": more.layers, "without": more.without, "shape_model": more.shapeModelId}
+        # A temporary folder is seen by nobody: drawing a report into it would only take time.
+        without = more.without if report or "report" in more.without else [*more.without, "report"]
+        given = {"layers": more.layers, "without": without, "shape_model": more.shapeModelId}
         parameters |= {name: value for name, value in given.items() if value}
         if segmentationNode is not None:
             path, parameters["labels"], warnings = write_segmentation_for_job(

@@ -1,1 +1,1 @@
-"""Experts, fusion, agreement, review and feedback. Everything that is not about several opinions is in MRISegSuiteLib."""
+"""Experts, fusion, agreement, review and feedback; what is not about several opinions is in MRISegSuiteLib."""

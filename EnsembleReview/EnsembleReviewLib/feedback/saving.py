@@ -35,8 +35,8 @@ def run(job, context) -> Result:
     Inputs: ``images`` (files, in the order of ``parameters["channels"]``), ``before``, ``after`` (left out when
     rejected) and ``experts`` (one for each entry of ``parameters["experts"]`` that did not abstain): packed masks
     (see :func:`content.pack`) of ``parameters["structures"]``.
-    Parameters: ``store`` (folder), ``origin``, ``reviewer``, ``comment``, ``patient`` (hash), ``channels``, ``structures``,
-    ``experts`` (``id``, ``version``, ``sha256``, ``run_time_s``, ``abstained``, ``structures``: those it knows),
+    Parameters: ``store`` (folder), ``origin``, ``reviewer``, ``comment``, ``patient`` (hash), ``channels``,
+    ``structures``, ``experts`` (``id``, ``version``, ``sha256``, ``run_time_s``, ``abstained``, ``structures``: those it knows),
     ``fusion``, ``decisions``, ``keep_images``.
     """
     given = dict(job.parameters)

@@ -13,7 +13,7 @@ UNSAFE = {"pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 
 
 def sources(repository):
-    for root in ("MRISegSuite", "KneeSeg"):
+    for root in ("MRISegSuite", "KneeSeg", "EnsembleReview"):
         yield from sorted((repository / root).rglob("*.py"))
 
 
@@ -90,7 +90,8 @@ def test_what_the_gui_process_runs_needs_nothing_that_slicer_lacks(repository):
     """Everything but the standard library, Slicer's own packages and ours is imported inside functions."""
     bundled = set(sys.stdlib_module_names) | {
         "numpy", "scipy", "SimpleITK", "vtk", "vtkmodules", "pydicom", "slicer", "qt", "ctk", "mrml", "vtkAddon",
-        "vtkSegmentationCore", "vtkSegmentationCorePython", "MRISegSuiteLib", "KneeSegLib", "PythonQt", "SampleData",
+        "vtkSegmentationCore", "vtkSegmentationCorePython", "MRISegSuiteLib", "KneeSegLib", "EnsembleReviewLib",
+        "PythonQt", "SampleData",
         "vtkSlicerSegmentationsModuleMRMLPython",
     }
     # reports run in the worker, which has matplotlib

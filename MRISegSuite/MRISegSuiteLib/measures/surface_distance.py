@@ -134,12 +134,15 @@ def surface_indices(mask: np.ndarray) -> np.ndarray:
 
 def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, ...] | None:
     """The smallest box around a mask, ``margin`` voxels wider but within the array; None where the mask is empty."""
-    box = []
-    for axis in range(mask.ndim):
-        along = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+    box: list[slice] = []
+    rest = mask
+    for axis in range(mask.ndim):  # what the axes before leave out is not looked at again
+        along = np.flatnonzero(rest.any(axis=tuple(range(1, rest.ndim))))
         if not len(along):
             return None
-        box.append(slice(max(0, int(along[0]) - margin), min(mask.shape[axis], int(along[-1]) + 1 + margin)))
+        first, last = int(along[0]), int(along[-1]) + 1
+        box.append(slice(max(0, first - margin), min(mask.shape[axis], last + margin)))
+        rest = rest[first:last].any(axis=0)
     return tuple(box)
 
 

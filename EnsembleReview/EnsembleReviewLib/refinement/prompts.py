@@ -12,19 +12,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
-from scipy.ndimage import binary_dilation, gaussian_filter1d, label
+from scipy.ndimage import gaussian_filter1d, label
 
 from MRISegSuiteLib.errors import BadArguments
 
-from .local_region import LocalRegion
+from .local_region import BlockGrid, box_around
 from .random_walker import FIXED, random_walker
 
 #: A click changes nothing that lies farther away (mm).
-REACH_MM = 20.0
+REACH_MM = 30.0
 _SEED_MM = 1.5  # radius of what a click surely means
 _NEAR_MM = 3.0  # radius in which a click samples the gray values
 _BINS = 48
-_GRAY_WEIGHT = 0.06  # of the gray values as a prior, 1/mm2
+_GRAY_WEIGHT = 0.15  # of the gray values as a prior, 1/mm2
 _MASK_WEIGHT = 0.10  # of the present mask at the limit of the reach, 1/mm2; it grows with the square of the distance
 
 
@@ -54,6 +54,66 @@ class Change:
     changed: int
 
 
+@dataclass(frozen=True)
+class Grid:
+    """Where the voxels of an array lie.
+
+    Attributes:
+        shape: voxels along k, j, i. spacing: mm along k, j, i.
+        ijk_to_lps: 4x4.
+    """
+
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    ijk_to_lps: np.ndarray
+
+    @classmethod
+    def of(cls, image: sitk.Image) -> Grid:
+        """The grid of an image."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+        matrix[:3, 3] = image.GetOrigin()
+        return cls(image.GetSize()[::-1], image.GetSpacing()[::-1], matrix)
+
+    def index(self, point: Sequence[float]) -> np.ndarray:
+        """The continuous index (k, j, i) of a point (LPS, mm)."""
+        return np.linalg.solve(self.ijk_to_lps, [*map(float, point), 1.0])[2::-1]
+
+    def holds(self, index: np.ndarray) -> bool:
+        """Whether a continuous index lies in a voxel."""
+        return bool((index >= -0.5).all() and (index <= np.array(self.shape) - 0.5).all())
+
+
+@dataclass(frozen=True)
+class Task:
+    """A prompt on a part of an array: what :func:`solve` needs beside the part's voxels.
+
+    Attributes:
+        box: the part (k, j, i).
+        low, high: ends of what was pointed at, indices (k, j, i) within the part; the same for a click.
+        positive, is_box: of the prompt.
+        spacing: of the part, mm along k, j, i.
+        earlier: index within the part, and whether positive, of clicks made before.
+    """
+
+    box: tuple[slice, slice, slice]
+    low: tuple[float, float, float]
+    high: tuple[float, float, float]
+    positive: bool
+    is_box: bool
+    spacing: tuple[float, float, float]
+    earlier: tuple = ()
+
+    def to_record(self) -> dict:
+        """As JSON values."""
+        return vars(self) | {"box": [[side.start, side.stop] for side in self.box]}
+
+    @classmethod
+    def from_record(cls, record: dict) -> Task:
+        """The inverse of :meth:`to_record`."""
+        return cls(**record | {"box": tuple(slice(*ends) for ends in record["box"])})
+
+
 def refine(image: sitk.Image, mask: sitk.Image, prompt: Click | Box, earlier: Sequence[Click] = ()) -> Change:
     """The mask after one more prompt.
 
@@ -68,45 +128,71 @@ def refine(image: sitk.Image, mask: sitk.Image, prompt: Click | Box, earlier: Se
     """
     if mask.GetSize() != image.GetSize():
         raise BadArguments("The mask is not on the grid of the image.", "Resample it to the image first.")
-    gray = sitk.GetArrayViewFromImage(image)
-    inside = sitk.GetArrayViewFromImage(mask) != 0
-    spacing = np.array(image.GetSpacing()[::-1])
+    task = plan(Grid.of(image), prompt, earlier)
+    before = sitk.GetArrayViewFromImage(mask)[task.box] != 0
+    after = solve(task, sitk.GetArrayViewFromImage(image)[task.box], before)
+    return Change(task.box, after, int((after != before).sum()))
+
+
+def plan(grid: Grid, prompt: Click | Box, earlier: Sequence[Click] = ()) -> Task:
+    """Which part of the array a prompt is about. Raises BadArguments: it lies outside."""
+    spacing = np.array(grid.spacing)
     if isinstance(prompt, Box):
-        low, high = _box_indices(image, prompt)
-        click, margin = (low + high) / 2, (high - low) / 2 + 0.25 * np.maximum(high - low, 4) + 1
+        ends = np.array([grid.index(corner) for corner in prompt.corners])
+        low, high = ends.min(axis=0), ends.max(axis=0)
+        if (high < -0.5).any() or (low > np.array(grid.shape) - 0.5).any():
+            raise BadArguments("The box lies outside of the image.", "Draw it in the image.")
+        low, high = (np.clip(end, 0, np.array(grid.shape) - 1) for end in (low, high))
+        margin = 0.25 * np.maximum(high - low, 4) + 1
     else:
-        click = low = high = _index(image, prompt.point)
+        low = high = grid.index(prompt.point)
+        if not grid.holds(low):
+            raise BadArguments("The click lies outside of the image.", "Click into the image.")
         margin = REACH_MM / spacing
-    region = LocalRegion.around(click - margin, click + margin, gray.shape, spacing)
-    local = _Local(region, gray[region.box], inside[region.box])
-    for other in earlier:
-        local.seed(_index(image, other.point), other.positive)
-    probability = local.box(low, high, prompt.positive) if isinstance(prompt, Box) \
-        else local.click(click, prompt.positive)
-    before = inside[region.box]
-    target = (probability > 0.5) == prompt.positive
-    here = tuple(np.clip(np.rint(click).astype(int) - [s.start for s in region.box], 0,
-                         np.array(before.shape) - 1))
-    wanted = target & (before != prompt.positive)
-    wanted = _connected(wanted, here, anywhere=isinstance(prompt, Box), start=target)
-    after = before | wanted if prompt.positive else before & ~wanted
-    return Change(region.box, after, int(wanted.sum()))
+    box = box_around(low - margin, high + margin, grid.shape)
+    start = np.array([side.start for side in box])
+    before = []
+    for click in earlier:
+        index = grid.index(click.point)
+        if all(side.start <= i <= side.stop - 1 for i, side in zip(index, box, strict=True)):
+            before.append((tuple(index - start), click.positive))
+    return Task(box, tuple(low - start), tuple(high - start), prompt.positive, isinstance(prompt, Box),
+                tuple(grid.spacing), tuple(before))
+
+
+def solve(task: Task, gray: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """The mask of the part after the prompt.
+
+    Args:
+        task: from :func:`plan`.
+        gray, before: gray values and mask (bool) of the part, (k, j, i).
+    """
+    local = _Local(BlockGrid.of(gray.shape, task.spacing), gray, before)
+    for index, positive in task.earlier:
+        local.seed(index, positive)
+    probability = (local.box(task.low, task.high, task.positive) if task.is_box
+                   else local.click(task.low, task.positive))
+    target = (probability > 0.5) == task.positive
+    wanted = target & (before != task.positive)
+    if not task.is_box:
+        here = np.clip(np.rint(task.low).astype(int), 0, np.array(before.shape) - 1)
+        wanted = _connected(wanted, tuple(here), target)
+    return before | wanted if task.positive else before & ~wanted
 
 
 class _Local:
     """The equation around one prompt."""
 
-    def __init__(self, region: LocalRegion, gray: np.ndarray, inside: np.ndarray):
-        self._region = region
-        self._gray = region.coarse(gray)
-        self._mask = region.coarse(inside)
-        self._spacing = np.array(region.spacing)
+    def __init__(self, blocks: BlockGrid, gray: np.ndarray, inside: np.ndarray):
+        self._blocks = blocks
+        self._gray = blocks.coarse(gray)
+        self._mask = blocks.coarse(inside)
+        self._spacing = np.array(blocks.spacing)
         self._seeds = np.full(self._gray.shape, np.nan)
 
     def seed(self, index, positive: bool) -> None:
-        """Fix what lies around an index of the whole array, where it is within this region."""
-        if all(side.start <= i <= side.stop - 1 for i, side in zip(index, self._region.box, strict=True)):
-            self._seeds[self._ball(index, _SEED_MM)] = float(positive)
+        """Fix what lies around an index."""
+        self._seeds[self._ball(index, _SEED_MM)] = float(positive)
 
     def click(self, index, positive: bool) -> np.ndarray:
         """Probability of the structure for each voxel of the box."""
@@ -120,7 +206,7 @@ class _Local:
 
     def box(self, low, high, positive: bool) -> np.ndarray:
         """Probability of the structure: what is outside the box stays, its middle is sure, the gray values decide."""
-        first, last = self._region.coarse_index(low), self._region.coarse_index(high)
+        first, last = self._blocks.coarse_index(low), self._blocks.coarse_index(high)
         within = np.zeros(self._gray.shape, bool)
         within[tuple(slice(a, b + 1) for a, b in zip(first, last, strict=True))] = True
         center, half = (np.array(first) + last) / 2, np.maximum((np.array(last) - first) / 2, 0.5)
@@ -138,7 +224,7 @@ class _Local:
         target[fixed], weight[fixed] = self._mask[fixed], FIXED
         seeded = ~np.isnan(self._seeds)
         target[seeded], weight[seeded] = self._seeds[seeded], FIXED
-        return self._region.fine(random_walker(self._gray, target, weight, self._spacing, self._contrast()))
+        return self._blocks.fine(random_walker(self._gray, target, weight, self._spacing, self._contrast()))
 
     def _contrast(self) -> float:
         """What differs by more than noise does: twice the median step between neighbors, at least 3 % of the range."""
@@ -157,21 +243,21 @@ class _Local:
         close = np.clip(((near - low) / (high - low) * (_BINS - 1)).round().astype(int), 0, _BINS - 1)
         like, unlike = _density(close), _density(bins[other])
         if same.any():
-            like = 0.6 * like + 0.4 * _density(bins[same])
+            like = np.maximum(like, 0.6 * like + 0.4 * _density(bins[same]))
         return (like / (like + unlike))[bins]
 
     def _distance(self, index) -> np.ndarray:
-        """Distance (mm) of each block from an index of the whole array."""
+        """Distance (mm) of each block from an index."""
         squares = 0.0
-        for axis, (i, side, factor) in enumerate(zip(index, self._region.box, self._region.factors, strict=True)):
-            centers = np.arange(self._gray.shape[axis]) * factor + (factor - 1) / 2 + side.start
+        for axis, (i, factor) in enumerate(zip(index, self._blocks.factors, strict=True)):
+            centers = np.arange(self._gray.shape[axis]) * factor + (factor - 1) / 2
             along = ((centers - i) * self._spacing[axis] / factor) ** 2
             squares = squares + along.reshape([-1 if a == axis else 1 for a in range(3)])
         return np.sqrt(squares)
 
     def _ball(self, index, radius_mm: float) -> np.ndarray:
         ball = self._distance(index) <= radius_mm
-        ball[self._region.coarse_index(index)] = True
+        ball[self._blocks.coarse_index(index)] = True
         return ball
 
 
@@ -182,31 +268,10 @@ def _density(bins: np.ndarray) -> np.ndarray:
     return smooth / max(smooth.sum(), 1e-9) + 1e-3 / _BINS
 
 
-def _connected(wanted: np.ndarray, here, anywhere: bool, start: np.ndarray) -> np.ndarray:
-    """The part of ``wanted`` that hangs together with the place ``here``; for a box all of it."""
-    if anywhere:
-        return wanted
-    if not wanted[here]:  # the place is of that kind already: what touches it through its own kind
-        parts, _ = label(start)
-        touching = binary_dilation(parts == parts[here]) if parts[here] else np.zeros_like(wanted)
-        return wanted & touching
-    parts, _ = label(wanted)
-    return parts == parts[here]
-
-
-def _index(image: sitk.Image, point) -> np.ndarray:
-    """The continuous index (k, j, i) of a point of the world."""
-    index = np.array(image.TransformPhysicalPointToContinuousIndex([float(x) for x in point]))
-    if (index < -0.5).any() or (index > np.array(image.GetSize()) - 0.5).any():
-        raise BadArguments("The click lies outside of the image.", "Click into the image.")
-    return index[::-1]
-
-
-def _box_indices(image: sitk.Image, box: Box) -> tuple[np.ndarray, np.ndarray]:
-    size = np.array(image.GetSize()[::-1])
-    ends = np.array([image.TransformPhysicalPointToContinuousIndex([float(x) for x in corner])[::-1]
-                     for corner in box.corners])
-    low, high = np.clip(ends.min(axis=0), 0, size - 1), np.clip(ends.max(axis=0), 0, size - 1)
-    if (ends.max(axis=0) < -0.5).any() or (ends.min(axis=0) > size - 0.5).any():
-        raise BadArguments("The box lies outside of the image.", "Draw it in the image.")
-    return low, high
+def _connected(wanted: np.ndarray, here: tuple[int, ...], target: np.ndarray) -> np.ndarray:
+    """The part of ``wanted`` that hangs together with the place ``here``."""
+    if wanted[here]:
+        parts, _ = label(wanted)
+        return parts == parts[here]
+    parts, _ = label(target)  # the place is of that kind already: what touches it through its own kind
+    return wanted & (parts == parts[here]) if parts[here] else np.zeros_like(wanted)

@@ -84,11 +84,11 @@ def write_results(findings: Findings, image: sitk.Image | None, job: Job, contex
         files[f"probability_{structure}"] = _write(panel.image(support), f"probability_{structure}", folder)
     files["hot_spots"] = _write(panel.image(findings.numbers), "hot_spots", folder)
     write_json(folder / HOT_SPOTS_FILE, [spot.to_record() for spot in findings.spots])
-    write_json(folder / PANEL_FILE, panel_record(findings, entries))
+    write_json(folder / PANEL_FILE, panel_record(findings, entries, structures))
     files |= {"hot_spot_list": HOT_SPOTS_FILE, "panel": PANEL_FILE, "table": "table.csv", "pairs": "pairs.csv"}
     result = Result(files=files, measurements=measurements_of(findings))
     result.parameters = _parameters(findings)
-    missed = undecided_voxels(panel)
+    missed = undecided_voxels(panel) if fusion.settings.method == MAJORITY else 0
     if missed:
         where = ("each went to the innermost region that has a majority" if panel.vote == "regions"
                  else "they are background; voting on regions would keep them")
@@ -153,7 +153,7 @@ def measurements_of(findings: Findings) -> list[Measurement]:
     return rows
 
 
-def panel_record(findings: Findings, entries: list[dict]) -> dict:
+def panel_record(findings: Findings, entries: list[dict], labels: Sequence[Structure]) -> dict:
     """Who was asked and how the answers were fused, as JSON values."""
     fusion, settings = findings.fusion, findings.fusion.settings
     staple = {
@@ -171,6 +171,7 @@ def panel_record(findings: Findings, entries: list[dict]) -> dict:
         "voices": findings.panel.groups,
         "vote": findings.panel.vote,
         "structures": findings.panel.structures,
+        "labels": {structure.name: structure.label for structure in labels},
         "fusion": _settings(settings),
         "weights": fusion.weights,
         "staple": staple,

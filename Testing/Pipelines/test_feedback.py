@@ -27,21 +27,21 @@ def store(tmp_path):
 
 
 def test_a_review_comes_back_as_it_was(store):
-    given = review(origin="corrected", comment="  edge of the core moved ", fusion={"method": "majority"},
+    case = review(origin="corrected", comment="  edge of the core moved ", fusion={"method": "majority"},
                    decisions=[{"hot_spot": 1, "decision": "take", "expert": "alpha"}])
-    record = store.add(given)
+    record = store.add(case)
     assert FeedbackStore(store.folder).records() == [record]
     assert (record.origin, record.reviewer, record.comment) == ("corrected", "reader 1", "edge of the core moved")
     assert record.fusion == {"method": "majority"} and record.decisions[0]["expert"] == "alpha"
     assert record.geometry["spacing_mm"] == [0.9, 1.1, 3.0]
-    assert record.images[0].sha256 == image_hash(given.images["FLAIR"])
-    for back, masks in ((store.before(record), given.before), (store.after(record), given.after)):
+    assert record.images[0].sha256 == image_hash(case.images["FLAIR"])
+    for back, masks in ((store.before(record), case.before), (store.after(record), case.after)):
         for name, mask in masks.items():
             assert np.array_equal(sitk.GetArrayFromImage(back[name]), sitk.GetArrayFromImage(mask))
             assert back[name].GetOrigin() == pytest.approx(mask.GetOrigin())
             assert back[name].GetDirection() == pytest.approx(mask.GetDirection())
     alpha, beta, gamma = record.experts
-    assert alpha.agreement[1].dice == 1.0 and alpha.agreement[0].dice < 1.0  # core, whole in the order of names
+    assert alpha.agreement[1].dice == 1.0 and alpha.agreement[0].dice < 1.0  # core and whole, in the order of names
     assert [a.structure for a in beta.agreement] == ["whole_tumour"], "a structure that it does not know counts"
     assert gamma.abstained == "It needs T1c." and gamma.agreement == ()
 
@@ -82,9 +82,9 @@ def test_a_mask_on_another_grid_is_refused(store):
 def test_patients_are_salted_hashes_and_nothing_else_is_anywhere(store, tmp_path):
     patient = store.patient("MRN 0012345")
     assert patient == store.patient(" mrn  0012345 ") != FeedbackStore(tmp_path / "other").patient("MRN 0012345")
-    given = review(patient=patient)
-    given.images["FLAIR"].SetMetaData("0010|0010", "Doe^Jane")
-    store.add(given)
+    case = review(patient=patient)
+    case.images["FLAIR"].SetMetaData("0010|0010", "Doe^Jane")
+    store.add(case)
     for path in store.folder.rglob("*"):
         if path.is_file():
             content = path.read_bytes()
@@ -215,20 +215,27 @@ def test_a_set_without_images_or_with_one_patient(store, tmp_path):
 
 
 def test_the_jobs_keep_and_export(tmp_path, store):
-    given = review(1)
-    files = {}
-    for name, image in (("image", given.images["FLAIR"]),
-                        ("before", pack(given.before, ["tumour_core", "whole_tumour"], given.images["FLAIR"])),
-                        ("after", pack(given.after, ["tumour_core", "whole_tumour"], given.images["FLAIR"])),
-                        ("alpha", pack(given.experts[0].masks, ["tumour_core", "whole_tumour"],
-                                       given.images["FLAIR"]))):
-        files[name] = str(tmp_path / f"{name}.nrrd")
-        sitk.WriteImage(image, files[name])
-    job = Job("feedback", {"images": [files["image"]], "before": files["before"], "after": files["after"],
-                           "experts": [files["alpha"]]}, {
+    case = review(1)
+    labels = {"edema": 1, "enhancing_tumour": 2}
+
+    def label_file(name, whole, core):
+        array = sitk.GetArrayFromImage(whole) + sitk.GetArrayFromImage(core)
+        image = sitk.GetImageFromArray(array)
+        image.CopyInformation(whole)
+        sitk.WriteImage(image, str(tmp_path / name))
+        return str(tmp_path / name)
+
+    sitk.WriteImage(case.images["FLAIR"], str(tmp_path / "image.nrrd"))
+    nothing = ball((6, 12, 12), -1)
+    job = Job("feedback", {
+        "images": [str(tmp_path / "image.nrrd")],
+        "before": label_file("before.nrrd", ball((6, 12, 12), 7), ball((6, 12, 12), 3)),
+        "after": label_file("after.nrrd", ball((6, 12, 12), 8), ball((6, 12, 12), 3)),
+        "experts": [label_file("alpha.nrrd", ball((6, 12, 12), 8), nothing)]}, {
         "store": str(store.folder), "origin": "corrected", "reviewer": "reader 1", "channels": ["FLAIR"],
-        "structures": ["tumour_core", "whole_tumour"],
-        "experts": [{"id": "alpha", "version": "1.0", "run_time_s": 2.0, "structures": ["whole_tumour"]},
+        "labels": labels,
+        "experts": [{"id": "alpha", "version": "1.0", "run_time_s": 2.0, "structures": ["whole_tumour"],
+                     "labels": {"whole_tumour": 1}},
                     {"id": "gamma", "abstained": "It needs T1c."}]})
     process = JobProcess.for_job(job, tmp_path / "job")
     process.start()
@@ -236,8 +243,10 @@ def test_the_jobs_keep_and_export(tmp_path, store):
     result = process.result()
     record, = store.records()
     assert result.parameters["record"] == record.uid
-    assert [a.structure for a in record.experts[0].agreement] == ["whole_tumour"]
-    assert record.images[0].sha256 == image_hash(given.images["FLAIR"])
+    agreement, = record.experts[0].agreement
+    assert agreement.structure == "whole_tumour" and agreement.dice == 1.0, "edema and core are the whole tumor"
+    assert record.structures == ("edema", "enhancing_tumour")
+    assert record.images[0].sha256 == image_hash(case.images["FLAIR"])
 
     export = JobProcess.for_job(Job("feedback_export", {}, {"store": str(store.folder), "folder": str(tmp_path)}),
                                 tmp_path / "export")

@@ -18,7 +18,8 @@ class Expert:
     Attributes:
         id, version: of the model; for a mask from elsewhere the name that the user knows it by.
         sha256: of the model (or of the mask's file); empty where unknown.
-        masks: structure name -> mask (non-zero is inside) on the grid of the first image; empty if it abstained.
+        masks: structure name -> mask (non-zero is inside) on the grid of the first image; empty if it abstained. Here
+            a region is whole: the mask of a whole tumor holds the core.
         abstained: why there is no answer; empty where there is one.
         run_time_s: seconds, None where unknown.
     """
@@ -40,7 +41,7 @@ class Review:
         reviewer: who reviewed, as the site names its readers.
         images: channel ("FLAIR", "T1c" …) -> image, in the order in which models get them; the first one's grid is
             that of all masks.
-        before: structure -> mask that was shown (the fusion).
+        before: structure -> mask that was shown (the fusion). Labels that exclude each other, or regions.
         after: structure -> mask that the person stands for; empty when rejected.
         experts: what each expert had said.
         patient: the salted hash of what tells patients apart (see ``FeedbackStore.patient``); never the number or

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
 
 from MRISegSuiteLib.errors import BadArguments
@@ -15,7 +16,7 @@ from MRISegSuiteLib.images.reading import read_image_file
 from MRISegSuiteLib.jobs import Result
 from MRISegSuiteLib.user_data import user_data_folder
 
-from .content import unpack
+from ..label_regions import labels_within
 from .export import export_training_set
 from .review import Expert, Review
 from .store import FeedbackStore
@@ -32,39 +33,49 @@ def store_folder() -> Path:
 def run(job, context) -> Result:
     """Task ``feedback``.
 
-    Inputs: ``images`` (files, in the order of ``parameters["channels"]``), ``before``, ``after`` (left out when
-    rejected) and ``experts`` (one for each entry of ``parameters["experts"]`` that did not abstain): packed masks
-    (see :func:`content.pack`) of ``parameters["structures"]``.
-    Parameters: ``store`` (folder), ``origin``, ``reviewer``, ``comment``, ``patient`` (hash), ``channels``,
-    ``structures``, ``experts`` (``id``, ``version``, ``sha256``, ``run_time_s``, ``abstained``, ``structures``: those it knows),
-    ``fusion``, ``decisions``, ``keep_images``.
+    Inputs: ``images`` (in the order of ``channels``), and label maps on the grid of the first: ``before``, ``after``
+    (left out when rejected), ``experts`` (one for each expert that did not abstain).
+    Parameters: ``store`` (folder; this user's by default), ``origin``, ``reviewer``, ``comment``, ``patient`` (hash),
+    ``channels``, ``labels`` (structure -> value in before and after), ``experts`` (``id``, ``version``, ``sha256``,
+    ``run_time_s``, ``abstained``, ``labels``: label -> value, ``structures``: what it can tell), ``fusion``,
+    ``decisions``, ``keep_images``.
     """
     given = dict(job.parameters)
-    structures = given["structures"]
     context.progress("Reading what was reviewed", 0.0)
     images = [read_image_file(path) for path in job.inputs["images"]]
     if len(images) != len(given["channels"]):
         raise BadArguments(f"{len(images)} images and {len(given['channels'])} channels.")
-
-    def masks(path, names=None):
-        return {name: mask for name, mask in unpack(sitk.ReadImage(str(path)), structures).items()
-                if names is None or name in names}
-
     files = iter(job.inputs.get("experts", []))
-    experts = [
-        Expert(e["id"], e.get("version", ""), e.get("sha256", ""),
-               {} if e.get("abstained") else masks(next(files), e.get("structures")),
-               e.get("abstained", ""), e.get("run_time_s"))
-        for e in given.get("experts", [])]
     review = Review(
         origin=given["origin"], reviewer=given["reviewer"],
-        images=dict(zip(given["channels"], images, strict=True)), before=masks(job.inputs["before"]),
-        after=masks(job.inputs["after"]) if "after" in job.inputs else {}, experts=experts,
+        images=dict(zip(given["channels"], images, strict=True)),
+        before=_masks(job.inputs["before"], given["labels"]),
+        after=_masks(job.inputs["after"], given["labels"]) if "after" in job.inputs else {},
+        experts=[_expert(e, "" if e.get("abstained") else next(files)) for e in given.get("experts", [])],
         patient=given.get("patient", ""), comment=given.get("comment", ""), fusion=given.get("fusion", {}),
         decisions=given.get("decisions", []), keep_images=given.get("keep_images", True))
     context.progress("Keeping the review", 0.3)
     record = FeedbackStore(given.get("store") or store_folder()).add(review)
-    return Result(parameters={"record": record.uid, "origin": record.origin})
+    return Result(parameters={"record": record.uid, "origin": record.origin, "saved_at": record.saved_at})
+
+
+def _masks(path, labels: dict[str, int]) -> dict[str, sitk.Image]:
+    image = sitk.ReadImage(str(path))
+    return {name: image == value for name, value in labels.items()}
+
+
+def _expert(given: dict, path: str) -> Expert:
+    """An expert with whole regions, from its label map."""
+    masks = {}
+    if path:
+        image = sitk.ReadImage(path)
+        array = sitk.GetArrayViewFromImage(image)
+        for structure in given["structures"]:
+            values = [given["labels"][label] for label in labels_within(structure, given["labels"])]
+            masks[structure] = sitk.GetImageFromArray(np.isin(array, values).astype(np.uint8))
+            masks[structure].CopyInformation(image)
+    return Expert(given["id"], given.get("version", ""), given.get("sha256", ""), masks, given.get("abstained", ""),
+                  given.get("run_time_s"))
 
 
 def run_export(job, context) -> Result:

@@ -1,7 +1,6 @@
 """Reviewing in Slicer: what happens to the scene, and the pieces of the panel.
 
 ``segment_voxels``   segments as arrays within a box, read and written as Slicer's own tools do
-``structures_at``    what a decision on a place means for the labels there
 ``case``             one result under review: hot spots, decisions, prompts, undo
 ``saving``           a decision on a case on its way into the feedback store
 ``statistics_nodes`` statistics of the experts as table and chart

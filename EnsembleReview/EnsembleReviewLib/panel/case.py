@@ -18,11 +18,11 @@ from MRISegSuiteLib.scene.geometry import RAS_TO_LPS, local_to_world, volume_ijk
 from MRISegSuiteLib.scene.parts import connect, parts_of, volume_of_part
 
 from ..hot_spots import HotSpot
+from ..label_regions import dropped, taken
 from ..refinement.prompts import Box as PromptBox
 from ..refinement.prompts import Click, Grid, Task, plan
 from ..scene import expert_segments, hot_spots_of, panel_of
 from .segment_voxels import Box, mask_in_box, write_in_box
-from .structures_at import dropped, taken
 
 KEEP, DROP, TAKE = DECISIONS = ("keep", "drop", "take")
 _DECISIONS_TAG, _CLICKS_TAG = "MRISegSuite.Decisions", "MRISegSuite.Clicks"

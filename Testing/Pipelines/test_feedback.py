@@ -226,7 +226,7 @@ def test_the_jobs_keep_and_export(tmp_path, store):
         return str(tmp_path / name)
 
     sitk.WriteImage(case.images["FLAIR"], str(tmp_path / "image.nrrd"))
-    nothing = ball((6, 12, 12), -1)
+    nothing = ball((6, 12, 12), 1) * 0
     job = Job("feedback", {
         "images": [str(tmp_path / "image.nrrd")],
         "before": label_file("before.nrrd", ball((6, 12, 12), 7), ball((6, 12, 12), 3)),

@@ -44,7 +44,8 @@ def phantom(spacing=(1.0, 1.0, 1.0), direction=None, noise=6.0, size_mm=(64.0, 6
     millimeters = np.stack([i, j, k]) * np.reshape(spacing, (3, 1, 1, 1))
     first = ((millimeters - np.reshape((20, 20, 25), (3, 1, 1, 1))) ** 2).sum(axis=0) <= 10**2
     second = ((millimeters - np.reshape((44, 38, 30), (3, 1, 1, 1))) ** 2).sum(axis=0) <= 8**2
-    gray = np.where(first, 160.0, np.where(second, second_gray, 100.0)) + np.random.default_rng(1).normal(0, noise, first.shape)
+    gray = np.where(first, 160.0, np.where(second, second_gray, 100.0))
+    gray = gray + np.random.default_rng(1).normal(0, noise, first.shape)
     filled = sitk.GetImageFromArray(gray.astype(np.float32))
     filled.CopyInformation(image)
     return filled, first | second, first, _point(filled, (44, 38, 30))

@@ -14,9 +14,9 @@ from .review import Agreement, Expert
 
 
 def agreement_of(expert: Expert, accepted: Mapping[str, sitk.Image]) -> tuple[Agreement, ...]:
-    """Dice and volumes of an expert for each structure that it knows (that is among its masks, if only as an empty one)
-    and that the accepted masks have or have parts of: a whole tumor is compared with edema, core and enhancing tumor
-    together. An expert that abstained has no agreement."""
+    """Dice and volumes of an expert for each structure that it knows (that is among its masks, if only as an empty
+    one) and that the accepted masks have or have parts of: a whole tumor is compared with edema, core and enhancing
+    tumor together. An expert that abstained has no agreement."""
     if expert.abstained:
         return ()
     found = []

@@ -87,6 +87,11 @@ class ReviewCase:
         matrix = local_to_world(self.nodes.hotSpots) @ self._ijk_to_ras
         return tuple(float(x) for x in (matrix @ [*spot.center_ijk, 1.0])[:3])
 
+    def show_image(self, applicationLogic) -> None:
+        """Put the image behind the segments in all slice views."""
+        applicationLogic.GetSelectionNode().SetActiveVolumeID(self.volume.GetID())
+        applicationLogic.PropagateBackgroundVolumeSelection(1)
+
     def jump_to(self, spot: HotSpot) -> None:
         """Move all slice views and the crosshair to a hot spot, and turn the cameras to it."""
         center = self.world_center(spot)

@@ -33,7 +33,7 @@ def patient_of(volumeNode) -> str:
     item = items.GetItemByDataNode(volumeNode) if items is not None else 0
     constants = slicer.vtkMRMLSubjectHierarchyConstants
     while item and item != items.GetSceneItemID():
-        if items.GetItemLevel(item) == constants.GetSubjectHierarchyLevelPatient():
+        if items.GetItemLevel(item) == constants.GetDICOMLevelPatient():
             return items.GetItemUID(item, constants.GetDICOMUIDName()) or items.GetItemName(item)
         item = items.GetItemParent(item)
     return ""

@@ -13,8 +13,8 @@ class Shortcuts:
 
     Args:
         panel: the widget of the module; keys belong to it where there is no main window.
-        actions: key sequence -> what it does. Not among them: keys of the Segment Editor (q, w, z, y, i, digits, space,
-            escape).
+        actions: key sequence -> what it does. Not among them: keys of the Segment Editor (q, w, z, y, i, digits,
+            space, escape).
     """
 
     def __init__(self, panel, actions: Mapping[str, Callable[[], None]]):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from html import escape
 
 import qt
 from slicer.i18n import tr as _
+
+from MRISegSuiteLib.images.structures import structure_of
 
 from ..scene import hot_spots_of, nodes_of, panel_of
 from ..scene.nodes import PANEL_ATTRIBUTE
@@ -104,3 +107,20 @@ class Worklist:
             return _("saving")
         origin = json.loads(node.GetAttribute(REVIEW_ATTRIBUTE) or "{}").get("origin", "")
         return {"accepted": _("accepted"), "corrected": _("corrected"), "rejected": _("rejected")}.get(origin, "")
+
+
+def light_html(panel: dict) -> list[str]:
+    """The light of a case and why each structure is not green, a line each, as HTML."""
+    color = light_of_case(panel)
+    if color:
+        lines = [_("Agreement: {light}. A person decides.").format(
+            light=f'<span style="color:{COLORS[color]}">● <b>{escape(light_text(color))}</b></span>')]
+    else:
+        lines = [escape(_("No word on agreement. A person decides."))]
+    for light in panel.get("lights", []):
+        title = structure_of(light["structure"], 0).title
+        reasons = "; ".join(light["reasons"]) or _("within all limits")
+        lines.append(f"<b>{escape(title)}</b>: {escape(reasons)}")
+    for abstention in panel.get("abstentions", []):
+        lines.append(escape(_("{expert} abstained: {why}").format(expert=abstention["title"], why=abstention["why"])))
+    return lines

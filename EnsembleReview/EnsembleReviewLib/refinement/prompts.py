@@ -233,8 +233,8 @@ class _Local:
         return max(2 * float(np.median(steps)), 0.03 * float(high - low), 1e-6)
 
     def _likeness(self, near, same, other) -> np.ndarray:
-        """How much each gray value is like those at the place of the prompt (and those of its kind around), rather than
-        like those of the other kind: 0 … 1."""
+        """How much each gray value is like those at the place of the prompt (and those of its kind around), rather
+        than like those of the other kind: 0 … 1."""
         low, high = np.percentile(self._gray, (1, 99))
         low, high = min(low, float(near.min())), max(high, float(near.max()))
         if high <= low:

@@ -1,0 +1,337 @@
+"""EnsembleReview's panel: a scripted review of three cases with real widgets, real MRML, real jobs."""
+
+import ast
+import time
+
+import numpy as np
+import pytest
+import qt_keys
+import SimpleITK as sitk
+from review_nodes import LESION, SECOND, UNSEEN, add_case, ball, world_of
+from slicer_stand_in.heartbeat import Heartbeat
+
+from EnsembleReviewLib.feedback.store import FeedbackStore
+from EnsembleReviewLib.panel.segment_voxels import write_in_box
+from EnsembleReviewLib.refinement.prompts import Click
+from MRISegSuiteLib.panel.run_state import RunState
+
+_LONGEST_STALL_MS = 200.0
+
+
+def fused(review, slicer, name="whole_tumour"):
+    """The fused segment as a bool array."""
+    return slicer.util.arrayFromSegmentBinaryLabelmap(review._case.nodes.fusion, name, review._case.volume) > 0
+
+
+def choose(review, volume, readers):
+    """Check the image and the readers of a case, and nothing else."""
+    for key in review._images.checked():
+        review._images.check(key, False)
+    for key in review._experts.checked():
+        review._experts.check(key, False)
+    review._images.check(volume.GetID())
+    for reader in readers:
+        review._experts.check(reader.GetID())
+
+
+def apply(review, wait_for):
+    review.ui.applyButton.click()
+    wait_for(lambda: not review._run.isRunning)
+    assert review._run.state == RunState.DONE, review.ui.errorLabel.text
+
+
+@pytest.fixture
+def case(application, review, wait_for):
+    """The panel with one case fused: (panel, volume node)."""
+    volume, readers = add_case(application.mrmlScene)
+    application.app.processEvents()
+    choose(review, volume, readers)
+    apply(review, wait_for)
+    return review, volume
+
+
+def test_the_reason_why_apply_is_disabled_is_always_visible(application, review, picture):
+    ui = review.ui
+    assert not ui.applyButton.enabled and "Check the images" in ui.reasonLabel.text and ui.reasonLabel.visible
+    assert not ui.acceptButton.enabled and "Apply, or choose a case" in ui.wordLabel.text
+    picture(review, "ensemble-empty")
+    volume, readers = add_case(application.mrmlScene)
+    application.app.processEvents()
+    review._images.check(volume.GetID())
+    assert not ui.applyButton.enabled and "Check the experts" in ui.reasonLabel.text
+    for reader in readers:
+        review._experts.check(reader.GetID())
+    assert ui.applyButton.enabled and ui.reasonLabel.text == "Asks 3 experts and fuses what they say."
+    readers[0].GetSegmentation().RemoveAllSegments()
+    review._update()
+    assert not ui.applyButton.enabled and "is empty" in ui.reasonLabel.text
+
+
+def test_a_case_is_reviewed_from_apply_to_accept(application, case, wait_for, picture, tmp_path):
+    review, volume = case
+    slicer, ui, app = application, review.ui, application.app
+    slice_nodes = [slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode", name) for name in ("Red", "Yellow")]
+    made = fused(review, slicer)
+    assert np.array_equal(made, ball(LESION)), "the majority of three readers"
+    assert "Agreement" in ui.lightLabel.text and ui.agreementTable.mrmlTableNode() is review._case.nodes.table
+    spots = review._case.spots
+    assert len(spots) == 2 and ui.hotSpotTable.rowCount == 2 and spots[0].volume_mm3 > spots[1].volume_mm3
+    picture(review, "ensemble-fused")
+
+    with Heartbeat() as heart:
+        # jump: the largest first
+        ui.hotSpotTable.selectRow(0)
+        center = review._case.world_center(spots[0])
+        for node in slice_nodes:
+            matrix = node.GetSliceToRAS()
+            assert [matrix.GetElement(n, 3) for n in range(3)] == pytest.approx(center, abs=1e-6)
+        # take the second lesion, which only reader C has seen, from C; the list goes on to the next place
+        numbers = {spot.number: row for row, spot in enumerate(spots)}
+        apart = next(spot for spot in spots if spot.kind == "apart")
+        ui.hotSpotTable.selectRow(numbers[apart.number])
+        texts = [ui.takeSelector.itemText(n) for n in range(ui.takeSelector.count)]
+        assert texts == ["case FLAIR reader A: no", "case FLAIR reader B: no", "case FLAIR reader C: yes"]
+        ui.takeSelector.setCurrentIndex(2)
+        ui.takeButton.click()
+        app.processEvents()
+    with_second = fused(review, slicer)
+    assert np.array_equal(with_second, ball(LESION) | ball(SECOND))
+    assert "reader C" in ui.hotSpotTable.item(numbers[apart.number], 3).text()
+    assert review._spots.chosen is not apart
+    print(f"\nlongest stall at jump and take {heart.longest_ms:.0f} ms")
+    assert heart.longest_ms < _LONGEST_STALL_MS
+
+    # keep the other place
+    ui.keepButton.click()
+    assert [ui.hotSpotTable.item(row, 3).text() for row in range(2)].count("kept") == 1
+
+    # paint, as the brush of the Segment Editor does
+    paint(review, slicer)
+    painted = fused(review, slicer)
+    assert painted.sum() > with_second.sum()
+
+    # click-refine: a lesion that nobody has seen
+    ui.addClickButton.click()
+    points = slicer.util.getNode("Review clicks")
+    interaction = app.applicationLogic().GetInteractionNode()
+    assert interaction.GetCurrentInteractionMode() == interaction.Place
+    wait_for(lambda: (review._clicking._client._folder / "ready").exists(), 60)
+    with Heartbeat() as heart:
+        started = time.monotonic()
+        points.AddControlPointWorld(list(world_of(volume, UNSEEN)))
+        wait_for(lambda: "voxels changed" in ui.clickLabel.text, 30)
+        passed = time.monotonic() - started
+    clicked = fused(review, slicer)
+    unseen = ball(UNSEEN)
+    found = clicked & ~painted
+    assert 2 * (found & unseen).sum() / (found.sum() + unseen.sum()) > 0.9
+    assert points.GetNumberOfControlPoints() == 0
+    print(f"click to mask {1000 * passed:.0f} ms, longest stall {heart.longest_ms:.0f} ms")
+    assert heart.longest_ms < _LONGEST_STALL_MS
+    picture(review, "ensemble-clicked")
+    ui.addClickButton.click()
+    assert interaction.GetCurrentInteractionMode() != interaction.Place
+
+    # undo everything, step by step, with the decisions; then do it again
+    for expected in (painted, with_second, with_second, made):
+        ui.undoButton.click()
+        assert np.array_equal(fused(review, slicer), expected)
+    app.processEvents()
+    assert [ui.hotSpotTable.item(row, 3).text() for row in range(2)] == ["", ""]
+    for _ in range(4):
+        ui.redoButton.click()
+    assert np.array_equal(fused(review, slicer), clicked)
+    assert review._case.decisions()[apart.number]["decision"] == "take"
+
+    # accept: nothing is kept under no name
+    assert not ui.acceptButton.enabled and "Enter who you are" in ui.wordLabel.text
+    ui.reviewerEdit.text = "reader 1"
+    ui.patientEdit.text = "MRN 0815"
+    ui.commentEdit.text = "second lesion added"
+    with Heartbeat() as heart:
+        ui.acceptButton.click()
+        wait_for(lambda: not review._saves.waiting, 60)
+    print(f"longest stall while keeping the review {heart.longest_ms:.0f} ms")
+    assert not ui.errorFrame.visible, ui.errorLabel.text
+    assert heart.longest_ms < _LONGEST_STALL_MS
+    store = FeedbackStore(tmp_path / "feedback")
+    record, = store.records()
+    assert record.origin == "corrected" and record.comment == "second lesion added"
+    assert {d["decision"] for d in record.decisions} == {"take", "keep"}
+    assert np.array_equal(sitk.GetArrayFromImage(store.after(record)["whole_tumour"]) > 0, clicked)
+    assert np.array_equal(sitk.GetArrayFromImage(store.before(record)["whole_tumour"]) > 0, made)
+    assert [expert.id for expert in record.experts] == ["mask expert_1", "mask expert_2", "mask expert_3"]
+    assert record.patient == store.patient("mrn 0815")
+    assert "corrected" in ui.wordLabel.text or "corrections" in ui.wordLabel.text
+    picture(review, "ensemble-accepted")
+    picture(review, "ensemble-accepted", 700)
+
+
+def paint(review, slicer):
+    """What a brush does: save for undo, add a small ball to the segment."""
+    review._editor.widget.saveStateForUndo()
+    mask = ball(((20, 40, 20), 3))
+    whole = tuple(slice(0, n) for n in mask.shape)
+    write_in_box(review._case.nodes.fusion, review._case._ijk_to_ras, whole, {"whole_tumour": mask}, {})
+
+
+def test_a_worklist_is_worked_through_with_keys(application, review, wait_for, picture, tmp_path):
+    slicer, ui = application, review.ui
+    for number in range(3):
+        volume, readers = add_case(slicer.mrmlScene, f"patient {number} FLAIR", number)
+        slicer.app.processEvents()
+        choose(review, volume, readers)
+        apply(review, wait_for)
+    assert ui.worklistTable.rowCount == 3
+    ui.reviewerEdit.text = "reader 1"
+    keys = review._keys._shortcuts
+    assert len(keys) == 11
+    press = {shortcut.key.toString(): shortcut.activated.emit for shortcut in keys}
+    press["Shift+P"]()
+    press["Shift+P"]()
+    assert review._shownFusion() is review._worklist.nodes[0]
+    press["N"]()
+    press["D"]()  # drops the first place; the next one is chosen
+    press["Shift+A"]()  # accepts, and shows the next case
+    assert review._shownFusion() is review._worklist.nodes[1]
+    press["Shift+A"]()
+    press["Shift+R"]()
+    wait_for(lambda: not review._saves.waiting, 60)
+    assert not ui.errorFrame.visible, ui.errorLabel.text
+    store = FeedbackStore(tmp_path / "feedback")
+    assert [record.origin for record in store.records()] == ["corrected", "accepted", "rejected"]
+    assert [ui.worklistTable.item(row, 3).text() for row in range(3)] == ["corrected", "accepted", "rejected"]
+    assert not ui.nextCaseButton.enabled
+
+    # statistics over all cases, as table and chart; the training set
+    ui.feedbackCollapsibleButton.collapsed = False
+    table = ui.statisticsTable.mrmlTableNode()
+    assert table.GetNumberOfRows() == 3
+    assert table.GetTable().GetColumnByName("cases").GetValue(0) == 2
+    ui.statisticsButton.click()
+    chart = review._feedback._chart
+    assert chart.GetNthPlotSeriesNode(0).GetTableNode() is table
+    assert not ui.exportButton.enabled and "Choose a folder" in ui.export_reasonLabel.text
+    ui.exportFolderEdit.currentPath = str(tmp_path)
+    ui.exportButton.click()
+    wait_for(lambda: not review._feedback._run.isRunning)
+    assert review._feedback._run.state == RunState.DONE, ui.export_errorLabel.text
+    assert "2 cases were written" in ui.export_reasonLabel.text
+    assert len(list((tmp_path / "Dataset100_Feedback" / "labelsTr").iterdir())) == 2
+    picture(review, "ensemble-worklist")
+
+
+def test_experts_are_toggled_and_a_place_is_dropped(application, case, picture):
+    review, volume = case
+    slicer, ui = application, review.ui
+    display = review._case.nodes.experts.GetDisplayNode()
+    assert not display.GetVisibility() and review._shown.checked() == []
+    key = review._case.experts[2]["id"]
+    review._shown.check(key)
+    assert display.GetVisibility()
+    visible = {expert: any(display.GetSegmentVisibility(i) for i in review._case.segments_of(expert).values())
+               for expert in (e["id"] for e in review._case.experts)}
+    assert [expert for expert, seen in visible.items() if seen] == [key]
+    review._shown.check(key, False)
+    assert not display.GetVisibility()
+    before = fused(review, slicer)
+    bump = next(spot for spot in review._case.spots if spot.kind == "border")
+    row = review._case.spots.index(bump)
+    ui.hotSpotTable.selectRow(row)
+    ui.takeSelector.setCurrentIndex(1)  # B alone has the bump
+    ui.takeButton.click()
+    assert fused(review, slicer).sum() > before.sum()
+    ui.hotSpotTable.selectRow(row)
+    ui.dropButton.click()
+    assert not (fused(review, slicer) & ~before).any()
+    assert ui.hotSpotTable.item(row, 3).text() == "dropped"
+
+
+def test_a_moved_image_takes_its_hot_spots_along(application, case):
+    review, volume = case
+    slicer = application
+    before = review._case.world_center(review._case.spots[0])
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    matrix = transform.GetMatrixTransformToParent()
+    matrix.SetElement(0, 3, 10.0)
+    transform.SetMatrixTransformToParent(matrix)
+    for node in (volume, review._case.nodes.fusion, review._case.nodes.hotSpots):
+        node.SetAndObserveTransformNodeID(transform.GetID())
+    after = review._case.world_center(review._case.spots[0])
+    assert after == pytest.approx((before[0] + 10, before[1], before[2]))
+    # and a click finds the voxel under it
+    x, y, z = world_of(volume, UNSEEN)
+    task, gray, mask = review._case.ask(Click((-(x + 10), -y, z)), "whole_tumour")
+    index = [s.start + low for s, low in zip(task.box, task.low, strict=True)]
+    assert index == pytest.approx([28 / 1.6, 12 / 1.1, 33 / 1.0], abs=1e-3)
+
+
+def test_it_fits_into_400_pixels_and_takes_keys(application, case):
+    review, volume = case
+    ui = review.ui
+    volume.SetName("A case with a very long name " * 3)
+    ui.lightLabel.text = "A very long message about a structure " * 6
+    for section in (ui.agreementCollapsibleButton, ui.feedbackCollapsibleButton, ui.advancedCollapsibleButton):
+        section.collapsed = False
+    review.parent.resize(400, 1800)
+    application.app.processEvents()
+    assert review.parent.layout().totalMinimumSize().width() <= 400
+    for name, widget in vars(ui).items():
+        if widget.isWidgetType() and widget.visible:
+            right = widget.mapTo(review.parent, qt_keys.point(widget.width, 0)).x()
+            assert right <= 400, f"{name} reaches to {right}"
+    stops = qt_keys.tab_stops(review.parent)
+    assert {ui.applyButton, ui.acceptButton, ui.hotSpotTable, ui.addClickButton} <= set(stops)
+
+
+def test_scene_closing_and_reloading_leave_nothing_behind(application, case):
+    review, _ = case
+    ui = review.ui
+    ui.addClickButton.click()
+    client = review._clicking._client
+    assert client._process is not None
+    application.mrmlScene.Clear(0)
+    application.app.processEvents()
+    assert review._case is None and not ui.addClickButton.enabled and "Check the images" in ui.reasonLabel.text
+    application.util.reloadScriptedModule("EnsembleReview")
+    assert client._process is None, "the worker for clicks stays behind"
+    fresh = application.modules.EnsembleReviewWidget
+    assert fresh is not review
+    add_case(application.mrmlScene)
+    application.app.processEvents()
+    assert fresh.ui.imagesList.count == 1
+
+
+def test_a_result_is_found_again_after_the_scene_was_saved(application, case, tmp_path):
+    review, _ = case
+    slicer = application
+    review.ui.hotSpotTable.selectRow(0)
+    review.ui.keepButton.click()
+    made = fused(review, slicer)
+    paint(review, slicer)
+    painted = fused(review, slicer)
+    path = str(tmp_path / "saved.mrb")
+    assert slicer.mrmlScene.WriteToMRB(path, None)
+    slicer.mrmlScene.Clear(0)
+    assert slicer.mrmlScene.ReadFromMRB(path)
+    slicer.app.processEvents()
+    review.parent.exit()
+    review.parent.enter()
+    slicer.app.processEvents()
+    assert review._case is not None and review.ui.hotSpotTable.rowCount == 2
+    assert np.array_equal(fused(review, slicer), painted)
+    assert list(review._case.decisions().values()) == [{"decision": "keep"}]
+    assert review._case.was_changed()
+    before = slicer.util.arrayFromSegmentBinaryLabelmap(review._case.before, "whole_tumour", review._case.volume)
+    assert np.array_equal(before > 0, made)
+
+
+def test_copied_scripts_are_valid_python(application, case):
+    review, _ = case
+    review.ui.copyPythonButton.click()
+    text = application.app.clipboard().text()
+    ast.parse(text)
+    assert "EnsembleReviewLogic().process(volumes, maskNodes=masks, experts=[], fusion='majority'" in text
+    review.ui.copyCommandButton.click()
+    text = application.app.clipboard().text()
+    assert " ensemble case_FLAIR.nrrd --out ensemble-results --fusion majority --masks " in text

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from MRISegSuiteLib.errors import BadInput
 from MRISegSuiteLib.images.reading import read_image_file
-from MRISegSuiteLib.images.segmentation_files import read_masks
+from MRISegSuiteLib.images.segmentation_files import segments_of
 from MRISegSuiteLib.images.structures import tumor_name
 from MRISegSuiteLib.jobs import Result
 
@@ -71,17 +71,7 @@ def load_job(job_folder) -> LoadedJob:
 def _labels(path: Path) -> tuple:
     """The label image of a file that we wrote, and its names; a structure of which nothing is there has no name."""
     image = read_image_file(path)
-    if not any(key.startswith("Segment0_") for key in image.GetMetaDataKeys()):
-        return image, {}  # nothing was found by anybody
-    grid, masks = read_masks(path)
-    labels = sitk.Image(grid)
-    names = {}
-    for value, (name, mask) in enumerate(masks.items(), start=1):
-        part = sitk.GetImageFromArray(mask.view("uint8"))
-        part.CopyInformation(labels)
-        labels = labels + part * value
-        names[tumor_name(name)] = value
-    return labels, names
+    return image, {tumor_name(one["Name"]): int(one["LabelValue"]) for one in segments_of(image)}
 
 
 def _json(path: Path):

@@ -39,7 +39,7 @@ def write_parts(scene, base: str, loaded: LoadedJob, volumeNode, parent: int) ->
     nodes.fusion.SetAttribute(PANEL_ATTRIBUTE, json.dumps(loaded.panel))
     add(nodes.fusion, "fusion")
     if loaded.majority is not None:
-        nodes.majority = _fusion(scene, f"{base} - Majority", loaded, loaded.majority, "majority", volumeNode)
+        nodes.majority = _fusion(scene, f"{base} - Majority", loaded, loaded.majority, "majority", volumeNode, False)
         nodes.majority.GetDisplayNode().SetVisibility(False)
         add(nodes.majority, "majority")
     nodes.experts = add(_experts(scene, f"{base} - Experts", loaded, volumeNode), "experts")
@@ -63,7 +63,7 @@ def write_parts(scene, base: str, loaded: LoadedJob, volumeNode, parent: int) ->
     return nodes
 
 
-def _fusion(scene, name: str, loaded: LoadedJob, labels: tuple, method: str, volumeNode):
+def _fusion(scene, name: str, loaded: LoadedJob, labels: tuple, method: str, volumeNode, surfaces: bool = True):
     """A fused segmentation; structures of which nothing was found are there as empty segments, to be drawn."""
     image, values = labels
     values = dict(values)
@@ -73,7 +73,8 @@ def _fusion(scene, name: str, loaded: LoadedJob, labels: tuple, method: str, vol
     looks = [_look(structure, values[structure]) for structure in loaded.panel["labels"]]
     kind = "AUTOMATIC" if all("file" not in e["record"] for e in loaded.panel["experts"]) else "SEMIAUTOMATIC"
     return segmentations.new_segmentation_node(
-        scene, name, image, values, looks, volumeNode, algorithm=f"MRI Seg Suite {method}", algorithm_type=kind)
+        scene, name, image, values, looks, volumeNode, algorithm=f"MRI Seg Suite {method}", algorithm_type=kind,
+        closed_surfaces=surfaces)
 
 
 def _look(name: str, value: int, identifier: str = "", title: str = "", color=None):

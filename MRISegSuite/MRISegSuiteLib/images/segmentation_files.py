@@ -115,7 +115,7 @@ def read_segmentation(
     path = Path(path)
     image = read_image_file(path)
     warn = warn or _refuse
-    segments = _segments_of(image)
+    segments = segments_of(image)
     if segments:
         masks = _masks_of_segments(image, segments, labels, accepted, path, warn)
     else:
@@ -148,7 +148,7 @@ def read_masks(
     path = Path(path)
     image = read_image_file(path)
     warn = warn or _refuse
-    segments = _segments_of(image)
+    segments = segments_of(image)
     if segments:
         masks = _masks_of_segments(image, segments, None if callable(labels) else labels, accepted, path, warn)
     else:
@@ -157,7 +157,7 @@ def read_masks(
     return _grid_of(image), masks
 
 
-def _segments_of(image: sitk.Image) -> list[dict[str, str]]:
+def segments_of(image: sitk.Image) -> list[dict[str, str]]:
     """The segments that the header describes: dictionaries of ID, Name, LabelValue, Layer …; empty for other files."""
     found: dict[int, dict[str, str]] = {}
     for key in image.GetMetaDataKeys():

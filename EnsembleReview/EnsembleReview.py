@@ -174,6 +174,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                                (ui.copyCommandButton, self._onCopyCommand)):
             button.connect("clicked(bool)", method)
         ui.reviewerEdit.connect("textChanged(QString)", self._onReviewer)
+        self._showCase()
         self._initializeParameterNode()
 
     # -- life of the panel -------------------------------------------------------------------------------------------

@@ -28,9 +28,10 @@ class HotSpotTable:
         widget.setHorizontalHeaderLabels([_("ml"), _("Structure"), _("Yes / no"), _("Decision")])
         widget.verticalHeader().setVisible(False)
         header = widget.horizontalHeader()
-        for column in (0, 2, 3):
+        for column in (0, 2):
             header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
-        header.setSectionResizeMode(1, qt.QHeaderView.Stretch)
+        for column in (1, 3):
+            header.setSectionResizeMode(column, qt.QHeaderView.Stretch)
         widget.connect("itemSelectionChanged()", self._selected)
         widget.connect("cellClicked(int,int)", lambda _row, _column: self._selected())
 
@@ -59,7 +60,9 @@ class HotSpotTable:
             return
         decisions = self._case.decisions()
         for row, spot in enumerate(self._case.spots):
-            self._widget.item(row, 3).setText(self._text(decisions.get(spot.number)))
+            text = self._text(decisions.get(spot.number))
+            self._widget.item(row, 3).setText(text)
+            self._widget.item(row, 3).setToolTip(text)
 
     @property
     def chosen(self):

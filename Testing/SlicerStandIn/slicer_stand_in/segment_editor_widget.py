@@ -1,4 +1,4 @@
-"""A stand-in for ``qMRMLSegmentEditorWidget`` without its tools: the list of segments and the undo history, on Slicer's
+"""A stand-in for ``qMRMLSegmentEditorWidget`` without its tools: the list of segments and the undo history, on the
 real vtkSlicerSegmentEditorLogic. What a tool would do to the segments, a test does itself."""
 
 import slicer

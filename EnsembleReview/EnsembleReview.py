@@ -464,6 +464,9 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             said = _("{expert}: {answer}").format(expert=self._case.title_of(expert),
                                                   answer=_("yes") if share >= 0.5 else _("no"))
             selector.addItem(said, expert)
+        # Who says something else than the fusion comes first to mind.
+        others = [n for n, share in enumerate(spot.shares.values()) if (share >= 0.5) != (spot.fused_share >= 0.5)]
+        selector.setCurrentIndex(others[0] if others else 0)
         self._case.jump_to(spot)
         self._updateButtons()
 

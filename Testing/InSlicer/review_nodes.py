@@ -35,21 +35,24 @@ def image_of(voxels):
     return image
 
 
-def add_case(scene, name="case FLAIR", seed=0):
-    """Add a volume and the segmentations of three readers; returns the volume and a list of the three."""
+def case_images(seed=0):
+    """The image of the case, and reader -> mask (uint8)."""
     bright = ball(LESION) | ball(SECOND) | ball(UNSEEN)
     gray = np.random.default_rng(seed).normal(100, 8, SHAPE) + 70 * bright
-    volume = new_volume_node(scene, name, image_of(gray.astype(np.float32)))
+    bump = ball(((30, 24, 20), 6))
+    masks = {"A": ball(LESION), "B": ball(LESION) | bump, "C": ball(LESION, 10) | ball(SECOND)}
+    return image_of(gray.astype(np.float32)), {r: image_of(mask.astype(np.uint8)) for r, mask in masks.items()}
+
+
+def add_case(scene, name="case FLAIR", seed=0):
+    """Add a volume and the segmentations of three readers; returns the volume and a list of the three."""
+    image, masks = case_images(seed)
+    volume = new_volume_node(scene, name, image)
     whole = structure_of("whole_tumour", 1)
     look = SegmentLook("Segment_1", whole.title, whole.color,
                        terminology_entry(whole.category, whole.code, whole.region))
-    bump = ball(((30, 24, 20), 6))
-    masks = {"A": ball(LESION), "B": ball(LESION) | bump, "C": ball(LESION, 10) | ball(SECOND)}
-    readers = []
-    for reader, mask in masks.items():
-        image = image_of(mask.astype(np.uint8))
-        readers.append(new_segmentation_node(scene, f"{name} reader {reader}", image, {"Segment_1": 1}, [look], volume,
-                                             algorithm_type="MANUAL"))
+    readers = [new_segmentation_node(scene, f"{name} reader {reader}", mask, {"Segment_1": 1}, [look], volume,
+                                     algorithm_type="MANUAL") for reader, mask in masks.items()]
     return volume, readers
 
 

@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 import qt_keys
 import SimpleITK as sitk
-from review_nodes import LESION, SECOND, UNSEEN, add_case, ball, world_of
+import vtk
+from review_nodes import LESION, SECOND, UNSEEN, add_case, ball, case_images, world_of
 from slicer_stand_in.heartbeat import Heartbeat
 
 from EnsembleReviewLib.feedback.store import FeedbackStore
 from EnsembleReviewLib.panel.segment_voxels import write_in_box
 from EnsembleReviewLib.refinement.prompts import Click
+from MRISegSuiteLib.jobs import Job, JobProcess
 from MRISegSuiteLib.panel.run_state import RunState
+from MRISegSuiteLib.scene.volumes import new_volume_node
 
 _LONGEST_STALL_MS = 200.0
 
@@ -40,14 +43,36 @@ def apply(review, wait_for):
     assert review._run.state == RunState.DONE, review.ui.errorLabel.text
 
 
+@pytest.fixture(scope="module")
+def fused_job(tmp_path_factory):
+    """The folder of a finished job on the case of review_nodes, without a scene."""
+    folder = tmp_path_factory.mktemp("fused")
+    image, masks = case_images()
+    sitk.WriteImage(image, str(folder / "FLAIR.nrrd"))
+    for reader, mask in masks.items():
+        sitk.WriteImage(mask, str(folder / f"{reader}.nrrd"))
+    job = Job("ensemble", {"image": str(folder / "FLAIR.nrrd"), "masks": [str(folder / f"{r}.nrrd") for r in masks]},
+              {"labels": {"whole_tumour": 1}, "mask_names": [f"reader {reader}" for reader in masks]})
+    process = JobProcess.for_job(job, folder / "job")
+    process.start()
+    process.wait()
+    process.result()
+    return folder / "job"
+
+
+def load(review, slicer, job, name="case FLAIR"):
+    """Load a finished job into the scene and take it under review; returns the volume node."""
+    volume = new_volume_node(slicer.mrmlScene, name, case_images()[0])
+    nodes = review.logic.loadJob(job, volume)
+    review._parameterNode.result = nodes.fusion
+    slicer.app.processEvents()
+    return volume
+
+
 @pytest.fixture
-def case(application, review, wait_for):
-    """The panel with one case fused: (panel, volume node)."""
-    volume, readers = add_case(application.mrmlScene)
-    application.app.processEvents()
-    choose(review, volume, readers)
-    apply(review, wait_for)
-    return review, volume
+def case(application, review, fused_job):
+    """The panel with one fused case: (panel, volume node)."""
+    return review, load(review, application, fused_job)
 
 
 def test_the_reason_why_apply_is_disabled_is_always_visible(application, review, picture):
@@ -67,9 +92,12 @@ def test_the_reason_why_apply_is_disabled_is_always_visible(application, review,
     assert not ui.applyButton.enabled and "is empty" in ui.reasonLabel.text
 
 
-def test_a_case_is_reviewed_from_apply_to_accept(application, case, wait_for, picture, tmp_path):
-    review, volume = case
+def test_a_case_is_reviewed_from_apply_to_accept(application, review, wait_for, picture, tmp_path):
     slicer, ui, app = application, review.ui, application.app
+    volume, readers = add_case(slicer.mrmlScene)
+    app.processEvents()
+    choose(review, volume, readers)
+    apply(review, wait_for)
     slice_nodes = [slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode", name) for name in ("Red", "Yellow")]
     made = fused(review, slicer)
     assert np.array_equal(made, ball(LESION)), "the majority of three readers"
@@ -91,7 +119,7 @@ def test_a_case_is_reviewed_from_apply_to_accept(application, case, wait_for, pi
         ui.hotSpotTable.selectRow(numbers[apart.number])
         texts = [ui.takeSelector.itemText(n) for n in range(ui.takeSelector.count)]
         assert texts == ["case FLAIR reader A: no", "case FLAIR reader B: no", "case FLAIR reader C: yes"]
-        ui.takeSelector.setCurrentIndex(2)
+        assert ui.takeSelector.currentIndex == 2, "who says something else than the fusion is offered first"
         ui.takeButton.click()
         app.processEvents()
     with_second = fused(review, slicer)
@@ -175,13 +203,11 @@ def paint(review, slicer):
     write_in_box(review._case.nodes.fusion, review._case._ijk_to_ras, whole, {"whole_tumour": mask}, {})
 
 
-def test_a_worklist_is_worked_through_with_keys(application, review, wait_for, picture, tmp_path):
+def test_a_worklist_is_worked_through_with_keys(application, review, wait_for, picture, fused_job, tmp_path):
     slicer, ui = application, review.ui
     for number in range(3):
-        volume, readers = add_case(slicer.mrmlScene, f"patient {number} FLAIR", number)
-        slicer.app.processEvents()
-        choose(review, volume, readers)
-        apply(review, wait_for)
+        volume = load(review, slicer, fused_job, f"patient {number} FLAIR")
+        slicer.util.arrayFromVolume(volume)[0, 0, number] += 1.0  # another image is another case
     assert ui.worklistTable.rowCount == 3
     ui.reviewerEdit.text = "reader 1"
     keys = review._keys._shortcuts
@@ -191,7 +217,10 @@ def test_a_worklist_is_worked_through_with_keys(application, review, wait_for, p
     press["Shift+P"]()
     assert review._shownFusion() is review._worklist.nodes[0]
     press["N"]()
-    press["D"]()  # drops the first place; the next one is chosen
+    assert review._spots.chosen is review._case.spots[0]
+    press["T"]()  # takes the first place from who says something else than the fusion; the next one is chosen
+    assert review._spots.chosen is review._case.spots[1]
+    press["D"]()
     press["Shift+A"]()  # accepts, and shows the next case
     assert review._shownFusion() is review._worklist.nodes[1]
     press["Shift+A"]()
@@ -252,7 +281,7 @@ def test_a_moved_image_takes_its_hot_spots_along(application, case):
     slicer = application
     before = review._case.world_center(review._case.spots[0])
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
-    matrix = transform.GetMatrixTransformToParent()
+    matrix = vtk.vtkMatrix4x4()
     matrix.SetElement(0, 3, 10.0)
     transform.SetMatrixTransformToParent(matrix)
     for node in (volume, review._case.nodes.fusion, review._case.nodes.hotSpots):
@@ -281,7 +310,7 @@ def test_it_fits_into_400_pixels_and_takes_keys(application, case):
             right = widget.mapTo(review.parent, qt_keys.point(widget.width, 0)).x()
             assert right <= 400, f"{name} reaches to {right}"
     stops = qt_keys.tab_stops(review.parent)
-    assert {ui.applyButton, ui.acceptButton, ui.hotSpotTable, ui.addClickButton} <= set(stops)
+    assert {ui.imagesList, ui.worklistTable, ui.hotSpotTable, ui.addClickButton, ui.reviewerEdit} <= set(stops)
 
 
 def test_scene_closing_and_reloading_leave_nothing_behind(application, case):
@@ -326,8 +355,12 @@ def test_a_result_is_found_again_after_the_scene_was_saved(application, case, tm
     assert np.array_equal(before > 0, made)
 
 
-def test_copied_scripts_are_valid_python(application, case):
-    review, _ = case
+def test_copied_scripts_are_valid_python(application, review, wait_for):
+    volume, readers = add_case(application.mrmlScene)
+    application.app.processEvents()
+    choose(review, volume, readers)
+    assert not review.ui.copyPythonButton.enabled
+    apply(review, wait_for)
     review.ui.copyPythonButton.click()
     text = application.app.clipboard().text()
     ast.parse(text)

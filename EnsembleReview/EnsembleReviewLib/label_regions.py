@@ -88,5 +88,7 @@ def taken(said: Mapping[str, np.ndarray], known: Collection[str], place: np.ndar
             gained[label] = gained.get(label, np.zeros_like(place)) | here
             spoken |= here
     told = [label for structure in known for label in labels_within(structure, masks)]
+    # Who knows every part of a region can tell that the region is not there.
+    told += [label for label in masks if label in TUMOR_REGIONS and set(TUMOR_REGIONS[label]) <= set(known)]
     ours = np.logical_or.reduce([masks[label] for label in told] or [np.zeros_like(place)])
     return gained, place & ours & ~spoken

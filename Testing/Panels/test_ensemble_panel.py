@@ -18,7 +18,8 @@ from MRISegSuiteLib.jobs import Job, JobProcess
 from MRISegSuiteLib.panel.run_state import RunState
 from MRISegSuiteLib.scene.volumes import new_volume_node
 
-_LONGEST_STALL_MS = 200.0
+#: Of our own code; and of waiting for anything, on a computer that is busy with other things.
+_LONGEST_STALL_MS, _LONGEST_WAIT_MS = 200.0, 2000.0
 
 
 def fused(review, slicer, name="whole_tumour"):
@@ -126,8 +127,7 @@ def test_a_case_is_reviewed_from_apply_to_accept(application, review, wait_for, 
     assert np.array_equal(with_second, ball(LESION) | ball(SECOND))
     assert "reader C" in ui.hotSpotTable.item(numbers[apart.number], 3).text()
     assert review._spots.chosen is not apart
-    print(f"\nlongest stall at jump and take {heart.longest_ms:.0f} ms")
-    assert heart.longest_ms < _LONGEST_STALL_MS
+    no_stall(heart, "jump and take")
 
     # keep the other place
     ui.keepButton.click()
@@ -154,8 +154,8 @@ def test_a_case_is_reviewed_from_apply_to_accept(application, review, wait_for, 
     found = clicked & ~painted
     assert 2 * (found & unseen).sum() / (found.sum() + unseen.sum()) > 0.9
     assert points.GetNumberOfControlPoints() == 0
-    print(f"click to mask {1000 * passed:.0f} ms, longest stall {heart.longest_ms:.0f} ms")
-    assert heart.longest_ms < _LONGEST_STALL_MS
+    print(f"click to mask {1000 * passed:.0f} ms")
+    no_stall(heart, "click")
     picture(review, "ensemble-clicked")
     ui.addClickButton.click()
     assert interaction.GetCurrentInteractionMode() != interaction.Place
@@ -179,9 +179,8 @@ def test_a_case_is_reviewed_from_apply_to_accept(application, review, wait_for, 
     with Heartbeat() as heart:
         ui.acceptButton.click()
         wait_for(lambda: not review._saves.waiting, 60)
-    print(f"longest stall while keeping the review {heart.longest_ms:.0f} ms")
     assert not ui.errorFrame.visible, ui.errorLabel.text
-    assert heart.longest_ms < _LONGEST_STALL_MS
+    no_stall(heart, "keeping the review")
     store = FeedbackStore(tmp_path / "feedback")
     record, = store.records()
     assert record.origin == "corrected" and record.comment == "second lesion added"
@@ -193,6 +192,11 @@ def test_a_case_is_reviewed_from_apply_to_accept(application, review, wait_for, 
     assert "corrected" in ui.wordLabel.text or "corrections" in ui.wordLabel.text
     picture(review, "ensemble-accepted")
     picture(review, "ensemble-accepted", 700)
+
+
+def no_stall(heart, what):
+    print(f"\n{what}: events waited {heart.longest_ms:.0f} ms at most, {heart.longest_cpu_ms:.0f} ms of them for us")
+    assert heart.longest_cpu_ms < _LONGEST_STALL_MS and heart.longest_ms < _LONGEST_WAIT_MS
 
 
 def paint(review, slicer):

@@ -184,7 +184,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._run is not None:
             self._run.cleanup()
             self._clicking.cleanup()
-            self._saves.clear()
+            self._saves.finish()
             self._keys.uninstall()
             self._editor.leave()
             self._feedback.cleanup()
@@ -208,6 +208,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _onSceneStartClose(self, caller, event):
         self._run.cancel(_("Cancelled, because the scene was closed."))
         self._clicking.stop()
+        self._saves.leaveScene()
         self._setCase(None)
         self._editor.sceneCloses()
         self._done = None

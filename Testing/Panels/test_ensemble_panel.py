@@ -335,6 +335,20 @@ def test_scene_closing_and_reloading_leave_nothing_behind(application, case):
     assert fresh.ui.imagesList.count == 1
 
 
+def test_a_word_is_kept_although_scene_or_application_are_closed_right_after_it(application, case, fused_job, tmp_path,
+                                                                                wait_for):
+    review, _ = case
+    review.ui.reviewerEdit.text = "reader 1"
+    review.ui.acceptButton.click()
+    application.mrmlScene.Clear(0)
+    wait_for(lambda: not review._saves.waiting, 60)
+    assert not review.ui.errorFrame.visible, review.ui.errorLabel.text
+    load(review, application, fused_job)
+    review.ui.rejectButton.click()
+    application.util.reloadScriptedModule("EnsembleReview")
+    assert [record.origin for record in FeedbackStore(tmp_path / "feedback").records()] == ["accepted", "rejected"]
+
+
 def test_a_result_is_found_again_after_the_scene_was_saved(application, case, tmp_path):
     review, _ = case
     slicer = application

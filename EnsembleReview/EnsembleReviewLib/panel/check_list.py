@@ -41,7 +41,7 @@ class CheckList:
         for entry in entries:
             item = qt.QListWidgetItem(entry.title)
             item.setToolTip(entry.toolTip or entry.title)
-            item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
+            item.setFlags(item.flags() | qt.Qt.ItemIsUserCheckable)
             item.setCheckState(qt.Qt.Checked if entry.key in checked else qt.Qt.Unchecked)
             if entry.color is not None:
                 picture = qt.QPixmap(12, 12)

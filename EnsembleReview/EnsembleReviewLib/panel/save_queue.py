@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import qt
@@ -9,6 +10,7 @@ import qt
 from .saving import SavingRun
 
 _POLL_EVERY_MS = 50
+_LONGEST_FINISH_S = 60.0
 
 
 class SaveQueue:
@@ -41,9 +43,23 @@ class SaveQueue:
         self._timer.start()
         self._onChanged()
 
-    def clear(self) -> None:
-        """End all; what was not kept is lost."""
+    def leaveScene(self) -> None:
+        """Before the scene is closed: take what is still needed of it. The reviews are kept afterwards."""
+        for run in list(self._runs):
+            try:
+                run.leaveScene()
+            except Exception as exception:
+                self._end(run)
+                self._onFailed(run, exception)
+
+    def finish(self) -> None:
+        """Before the panel goes: keep all that is waiting. This is the one place that waits, for seconds: a person's
+        word must not get lost because the application was closed right after it."""
         self._timer.stop()
+        deadline = time.monotonic() + _LONGEST_FINISH_S
+        while self._runs and time.monotonic() < deadline:
+            self._poll()
+            time.sleep(0.02)
         runs, self._runs = self._runs, []
         for run in runs:
             run.end()

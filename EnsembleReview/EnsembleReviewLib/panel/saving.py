@@ -90,13 +90,8 @@ class SavingRun:
             SuiteError: it could not be kept.
         """
         if self._process is None:
-            if next(self._steps, None) is not None:
-                return False
-            worker = WorkerEnvironment.default()
-            Job("feedback", self._inputs, self._parameters).write(self._folder)
-            self._process = JobProcess(self._folder, python=str(worker.python),
-                                       environment=worker.environment_variables())
-            self._process.start()
+            if next(self._steps, None) is None:
+                self._startJob()
             return False
         state = self._process.poll()
         if state.status == "running":
@@ -107,11 +102,25 @@ class SavingRun:
         self.case.review = {"origin": kept["origin"], "record": kept["record"], "saved_at": kept["saved_at"]}
         return True
 
+    def leaveScene(self) -> None:
+        """Do all steps that need the scene at once. Raises SuiteError."""
+        if self._process is None:
+            for _ in self._steps:
+                pass
+            self._startJob()
+
     def end(self) -> None:
         """Remove the exported files, and end a job that is under way."""
         if self._process is not None:
             self._process.cancel()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _startJob(self) -> None:
+        worker = WorkerEnvironment.default()
+        Job("feedback", self._inputs, self._parameters).write(self._folder)
+        self._process = JobProcess(self._folder, python=str(worker.python),
+                                   environment=worker.environment_variables())
+        self._process.start()
 
     def _export(self, labels) -> Iterator[bool]:
         case = self.case

@@ -199,7 +199,7 @@ class _Local:
         near = self._gray[self._ball(index, _NEAR_MM)]
         self.seed(index, positive)
         same, other = (self._mask > 0.5, self._mask <= 0.5) if positive else (self._mask <= 0.5, self._mask > 0.5)
-        prior = self._likeness(near, same, other)
+        prior = self._likeness(near, same, other, positive)
         distance = self._distance(index)
         keep = _MASK_WEIGHT * (distance / REACH_MM) ** 2
         return self._solve(prior if positive else 1 - prior, keep, distance >= REACH_MM - self._spacing.max())
@@ -213,7 +213,7 @@ class _Local:
         offset = (np.indices(self._gray.shape).reshape(3, -1).T - center) / half
         core = ((offset**2).sum(axis=1) <= 0.35**2).reshape(within.shape)
         core[tuple(np.rint(center).astype(int))] = True
-        prior = self._likeness(self._gray[core], core, ~within)
+        prior = self._likeness(self._gray[core], core, ~within, positive)
         self._seeds[core & np.isnan(self._seeds)] = float(positive)
         return self._solve(prior if positive else 1 - prior, np.zeros(within.shape), ~within)
 
@@ -232,7 +232,7 @@ class _Local:
         low, high = np.percentile(self._gray, (2, 98))
         return max(2 * float(np.median(steps)), 0.03 * float(high - low), 1e-6)
 
-    def _likeness(self, near, same, other) -> np.ndarray:
+    def _likeness(self, near, same, other, positive: bool) -> np.ndarray:
         """How much each gray value is like those at the place of the prompt (and those of its kind around), rather
         than like those of the other kind: 0 … 1."""
         low, high = np.percentile(self._gray, (1, 99))
@@ -243,7 +243,9 @@ class _Local:
         close = np.clip(((near - low) / (high - low) * (_BINS - 1)).round().astype(int), 0, _BINS - 1)
         like, unlike = _density(close), _density(bins[other])
         if same.any():
-            like = np.maximum(like, 0.6 * like + 0.4 * _density(bins[same]))
+            mixed = 0.6 * like + 0.4 * _density(bins[same])
+            # What is to go may look like what is to stay: then the place alone says what is meant.
+            like = mixed if positive else np.maximum(like, mixed)
         return (like / (like + unlike))[bins]
 
     def _distance(self, index) -> np.ndarray:

@@ -20,7 +20,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         layout = QtWidgets.QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         self._table = QtWidgets.QTableWidget(0, 1)
-        self._table.setHorizontalHeaderLabels(["Segment (the stand-in has no tools)"])
+        self._table.setHorizontalHeaderLabels(["Segment"])
         self._table.horizontalHeader().setStretchLastSection(True)
         self._table.setMaximumHeight(110)
         self._table.setSelectionBehavior(QtWidgets.QAbstractItemView.SelectRows)

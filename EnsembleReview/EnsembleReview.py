@@ -119,6 +119,8 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._images = self._experts = self._shown = self._spots = self._worklist = None
         self._pending = self._done = None  # the run under way, and the last one: what the copy buttons describe
         self._case = None
+        self._decisions = {}  # of the case, as they are shown
+        self._cards = []  # of the models that can be asked; read when the panel is entered
         self._warnings = []
         self._observed = None
         self._workerProblem = ""  # why the worker cannot run networks
@@ -143,8 +145,8 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._worklist = Worklist(ui.worklistTable, lambda: slicer.mrmlScene, self._choose)
         self._editor = ReviewEditor(ui.editorFrame.layout())
         self._saves = SaveQueue(self._onSaved, self._onSaveFailed)
-        self._clicking = Clicking(ui.addClickButton, ui.removeClickButton, ui.clickLabel, lambda: self._case,
-                                  self._editor.segment, self._showError)
+        self._clicking = Clicking(ui.addClickButton, ui.removeClickButton, ui.boxButton, ui.clickLabel,
+                                  lambda: self._case, self._editor.segment, self._showError)
         self._feedback = FeedbackSection(
             ui.statisticsTable, ui.statisticsButton, ui.exportFolderEdit,
             RunWidgets(ui.exportButton, ui.export_progressBar, ui.export_stageLabel, ui.export_reasonLabel,
@@ -153,7 +155,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._keys = Shortcuts(self.parent, {
             "N": lambda: self._spots.step(1), "P": lambda: self._spots.step(-1),
             "K": ui.keepButton.click, "D": ui.dropButton.click, "T": ui.takeButton.click,
-            "C": ui.addClickButton.click, "X": ui.removeClickButton.click,
+            "C": ui.addClickButton.click, "X": ui.removeClickButton.click, "B": ui.boxButton.click,
             "Shift+N": lambda: self._worklist.step(self._shownFusion(), 1),
             "Shift+P": lambda: self._worklist.step(self._shownFusion(), -1),
             "Shift+A": ui.acceptButton.click, "Shift+R": ui.rejectButton.click})
@@ -174,6 +176,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                                (ui.copyCommandButton, self._onCopyCommand)):
             button.connect("clicked(bool)", method)
         ui.reviewerEdit.connect("textChanged(QString)", self._onReviewer)
+        self._cards = self.logic.availableExperts()
         self._showCase()
         self._initializeParameterNode()
 
@@ -194,6 +197,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def enter(self):
         self._workerProblem = self._findWorkerProblem()
+        self._cards = self.logic.availableExperts()
         self._initializeParameterNode()
         self._editor.enter()
         self._keys.install()
@@ -256,7 +260,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         self._images.fill(volume_entries(slicer.mrmlScene), self._ids(_IMAGES))
         models = [f"model {identifier}" for identifier in self._models()]
-        self._experts.fill(expert_entries(slicer.mrmlScene, self.logic.availableExperts()),
+        self._experts.fill(expert_entries(slicer.mrmlScene, self._cards),
                            models + self._ids(_MASKS))
         if self._case is not None and not slicer.mrmlScene.IsNodePresent(self._case.nodes.fusion):
             self._setCase(None)
@@ -314,7 +318,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         ui, case = self.ui, self._case
         chosen = self._spots.chosen if case is not None else None
-        for button in (ui.keepButton, ui.dropButton, ui.addClickButton, ui.removeClickButton):
+        for button in (ui.addClickButton, ui.removeClickButton, ui.boxButton):
             button.setEnabled(case is not None)
         for button in (ui.keepButton, ui.dropButton):
             button.setEnabled(chosen is not None)
@@ -371,6 +375,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _showCase(self):
         ui, case = self.ui, self._case
+        self._decisions = case.decisions() if case is not None else {}
         self._spots.show(case)
         ui.takeSelector.clear()
         ui.agreementTable.setMRMLTableNode(case.nodes.table if case is not None else None)
@@ -405,7 +410,11 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onSegmentModified(self, caller, event):
         """Also after undo and redo: decisions are kept with the voxels."""
-        self._spots.showDecisions()
+        decisions = self._case.decisions() if self._case is not None else {}
+        if decisions != self._decisions:  # strokes of a brush come here too, many a second
+            self._decisions = decisions
+            self._spots.showDecisions()
+            self._showWorklist()
 
     # -- what the widgets do -----------------------------------------------------------------------------------------
 
@@ -491,7 +500,6 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         except SuiteError as error:
             self._showError(error)
             return
-        self._spots.showDecisions()
         self._spots.chooseNextOpen()
 
     def _onUndo(self, checked=False):

@@ -130,7 +130,9 @@ def test_a_case_is_reviewed_from_apply_to_accept(application, review, wait_for, 
     no_stall(heart, "jump and take")
 
     # keep the other place
+    assert ui.worklistTable.item(0, 2).text() == "1"
     ui.keepButton.click()
+    assert ui.worklistTable.item(0, 2).text() == "0"
     assert [ui.hotSpotTable.item(row, 3).text() for row in range(2)].count("kept") == 1
 
     # paint, as the brush of the Segment Editor does
@@ -164,8 +166,8 @@ def test_a_case_is_reviewed_from_apply_to_accept(application, review, wait_for, 
     for expected in (painted, with_second, with_second, made):
         ui.undoButton.click()
         assert np.array_equal(fused(review, slicer), expected)
-    app.processEvents()
     assert [ui.hotSpotTable.item(row, 3).text() for row in range(2)] == ["", ""]
+    assert ui.worklistTable.item(0, 2).text() == "2"
     for _ in range(4):
         ui.redoButton.click()
     assert np.array_equal(fused(review, slicer), clicked)
@@ -215,7 +217,7 @@ def test_a_worklist_is_worked_through_with_keys(application, review, wait_for, p
     assert ui.worklistTable.rowCount == 3
     ui.reviewerEdit.text = "reader 1"
     keys = review._keys._shortcuts
-    assert len(keys) == 11
+    assert len(keys) == 12
     press = {shortcut.key.toString(): shortcut.activated.emit for shortcut in keys}
     press["Shift+P"]()
     press["Shift+P"]()
@@ -278,6 +280,25 @@ def test_experts_are_toggled_and_a_place_is_dropped(application, case, picture):
     ui.dropButton.click()
     assert not (fused(review, slicer) & ~before).any()
     assert ui.hotSpotTable.item(row, 3).text() == "dropped"
+
+
+def test_a_box_of_two_corners_in_one_slice_finds_a_lesion(application, case, wait_for):
+    review, volume = case
+    slicer, ui = application, review.ui
+    before = fused(review, slicer)
+    ui.removeClickButton.click()
+    ui.boxButton.click()
+    assert not ui.removeClickButton.checked
+    (i, j, k), radius = UNSEEN
+    for offset, text in ((-radius - 1, "opposite corner"), (radius + 1, "voxels changed")):
+        slicer.util.getNode("Review clicks").AddControlPointWorld(
+            list(world_of(volume, ((i + offset, j + offset, k), radius))))
+        wait_for(lambda text=text: text in ui.clickLabel.text, 60)
+    found = fused(review, slicer) & ~before
+    unseen = ball(UNSEEN)
+    assert 2 * (found & unseen).sum() / (found.sum() + unseen.sum()) > 0.9
+    ui.undoButton.click()
+    assert np.array_equal(fused(review, slicer), before)
 
 
 def test_a_moved_image_takes_its_hot_spots_along(application, case):
@@ -347,6 +368,16 @@ def test_a_word_is_kept_although_scene_or_application_are_closed_right_after_it(
     review.ui.rejectButton.click()
     application.util.reloadScriptedModule("EnsembleReview")
     assert [record.origin for record in FeedbackStore(tmp_path / "feedback").records()] == ["accepted", "rejected"]
+
+
+def test_a_store_that_cannot_be_used_is_told(application, case, tmp_path, monkeypatch):
+    review, _ = case
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("MRISEG_FEEDBACK", str(tmp_path / "file" / "store"))
+    review.ui.reviewerEdit.text = "reader 1"
+    review.ui.acceptButton.click()
+    assert review.ui.errorFrame.visible and "store" in review.ui.errorLabel.text
+    assert review._case.review == {} and not review._saves.waiting
 
 
 def test_a_result_is_found_again_after_the_scene_was_saved(application, case, tmp_path):

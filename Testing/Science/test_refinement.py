@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from EnsembleReviewLib.refinement.local_region import BlockGrid
-from EnsembleReviewLib.refinement.prompts import REACH_MM, Box, Click, Grid, Task, plan, refine
+from EnsembleReviewLib.refinement.prompts import REACH_MM, Box, Click, Grid, Task, box_between, plan, refine
 from EnsembleReviewLib.refinement.random_walker import random_walker
 from MRISegSuiteLib.errors import BadArguments
 from MRISegSuiteLib.measures.overlap import dice
@@ -112,6 +112,17 @@ def test_where_gray_values_cannot_tell_a_negative_click_takes_what_is_near():
     change = refine(image, _image(both, image), Click(center, positive=False))
     removed = both & ~_applied(change, both)
     assert removed.sum() > 50 and not (removed & first).any()
+
+
+def test_a_box_between_two_places_of_one_slice_is_as_deep_as_it_is_wide():
+    image = phantom((0.7, 0.7, 3.0), _OBLIQUE)[0]
+    grid = Grid.of(image)
+    box = box_between(grid, _point(image, (30, 20, 21)), _point(image, (20, 34, 21)))
+    ends = np.sort([grid.index(corner) * grid.spacing for corner in box.corners], axis=0)[:, ::-1]
+    assert ends[0] == pytest.approx((20, 20, 15)) and ends[1] == pytest.approx((30, 34, 27))
+    box = box_between(grid, _point(image, (30, 20, 12)), _point(image, (20, 34, 30)))
+    ends = np.sort([grid.index(corner) * grid.spacing for corner in box.corners], axis=0)[:, ::-1]
+    assert ends[:, 2] == pytest.approx((12, 30)), "two slices say how deep"
 
 
 def test_nothing_changes_where_nobody_looked_and_a_click_is_always_obeyed():

@@ -32,6 +32,12 @@ BEFORE = "fusion_before"
 REVIEW_ATTRIBUTE = "MRISegSuite.Review"
 
 
+def decisions_of(fusionNode) -> dict[int, dict]:
+    """Number of a hot spot -> ``{"decision", "expert"}``, for those of a fusion that were decided on."""
+    found = json.loads(_tag(fusionNode, _DECISIONS_TAG) or "{}")
+    return {int(number): entry for number, entry in found.items()}
+
+
 class ReviewCase:
     """A fusion in the scene and what belongs to it.
 
@@ -101,8 +107,8 @@ class ReviewCase:
                 getattr(self.scene.GetNthNodeByClass(index, kind), move)(*center)
 
     def decisions(self) -> dict[int, dict]:
-        """Number of a hot spot -> ``{"decision", "expert"}``, for those that were decided on."""
-        return {int(number): entry for number, entry in json.loads(self._tag(_DECISIONS_TAG) or "{}").items()}
+        """See :func:`decisions_of`."""
+        return decisions_of(self.nodes.fusion)
 
     def keep(self, spot: HotSpot) -> None:
         """The fusion is right there."""
@@ -133,6 +139,13 @@ class ReviewCase:
 
     # -- prompts ---------------------------------------------------------------------------------------------------
 
+    @property
+    def grid(self) -> Grid:
+        """Where the voxels of the result are in the world."""
+        to_world = local_to_world(self.nodes.fusion) @ self._ijk_to_ras
+        spacing = np.linalg.norm(to_world[:3, :3], axis=0)[::-1]
+        return Grid(self._shape, tuple(float(s) for s in spacing), RAS_TO_LPS @ to_world)
+
     def ask(self, prompt: Click | PromptBox, segment_id: str) -> tuple[Task, np.ndarray, np.ndarray]:
         """What the worker needs for a prompt: the task, gray values and mask of its part of the image.
 
@@ -144,10 +157,7 @@ class ReviewCase:
         """
         if self.volume is None or self.volume.GetImageData() is None:
             raise BadArguments("The image of this result is not in the scene.", "Load it and apply again.")
-        to_world = local_to_world(self.nodes.fusion) @ self._ijk_to_ras
-        gray = slicer.util.arrayFromVolume(self.volume)
-        spacing = np.linalg.norm(to_world[:3, :3], axis=0)[::-1]
-        grid = Grid(gray.shape, tuple(float(s) for s in spacing), RAS_TO_LPS @ to_world)
+        gray, grid = slicer.util.arrayFromVolume(self.volume), self.grid
         earlier = [Click(tuple(point), positive) for segment, point, positive in self._clicks()
                    if segment == segment_id]
         task = plan(grid, prompt, earlier)
@@ -219,18 +229,10 @@ class ReviewCase:
         self._set_tag(_DECISIONS_TAG, json.dumps(decisions))
 
     def _clicks(self) -> list:
-        return json.loads(self._tag(_CLICKS_TAG) or "[]")
-
-    def _first_segment(self):
-        segmentation = self.nodes.fusion.GetSegmentation()
-        return segmentation.GetNthSegment(0) if segmentation.GetNumberOfSegments() else None
-
-    def _tag(self, name: str) -> str:
-        segment, value = self._first_segment(), vtk.reference("")
-        return str(value) if segment is not None and segment.GetTag(name, value) else ""
+        return json.loads(_tag(self.nodes.fusion, _CLICKS_TAG) or "[]")
 
     def _set_tag(self, name: str, text: str) -> None:
-        segment = self._first_segment()
+        segment = _first_segment(self.nodes.fusion)
         if segment is not None:
             segment.SetTag(name, text)
 
@@ -245,3 +247,13 @@ class ReviewCase:
         self.scene.AddNode(node)
         connect(node, BEFORE, self.nodes.fusion, self.volume, {})
         return node
+
+
+def _first_segment(segmentationNode):
+    segmentation = segmentationNode.GetSegmentation()
+    return segmentation.GetNthSegment(0) if segmentation.GetNumberOfSegments() else None
+
+
+def _tag(segmentationNode, name: str) -> str:
+    segment, value = _first_segment(segmentationNode), vtk.reference("")
+    return str(value) if segment is not None and segment.GetTag(name, value) else ""

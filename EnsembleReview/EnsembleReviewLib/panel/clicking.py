@@ -11,29 +11,32 @@ from slicer.i18n import tr as _
 from MRISegSuiteLib.environment import WorkerEnvironment
 
 from ..refinement.client import RefinementClient
-from ..refinement.prompts import Click
+from ..refinement.prompts import Box, Click, box_between
 from .case import ReviewCase
 
 _POLL_EVERY_MS = 20
 _NODE_NAME = "Review clicks"
+ADD, REMOVE, BOX = MODES = ("add", "remove", "box")
 
 
 class Clicking:
     """Turns placed points into corrections, one after the other.
 
     Args:
-        addButton, removeButton: checkable buttons: clicks that add, clicks that take away.
+        addButton, removeButton, boxButton: checkable buttons: clicks that add, clicks that take away, two corners of
+            a box in which what stands out is added.
         label: says what is going on.
         case: gives the case under review, or None. segment: gives the id of the segment to correct, or "".
         onError: called with an exception.
     """
 
-    def __init__(self, addButton, removeButton, label, case: Callable[[], ReviewCase | None],
+    def __init__(self, addButton, removeButton, boxButton, label, case: Callable[[], ReviewCase | None],
                  segment: Callable[[], str], onError: Callable[[Exception], None]):
-        self._buttons = {True: addButton, False: removeButton}
+        self._buttons = {ADD: addButton, REMOVE: removeButton, BOX: boxButton}
         self._label, self._case, self._segment, self._onError = label, case, segment, onError
-        self._positive: bool | None = None
-        self._waiting: list[tuple[Click, str]] = []
+        self._mode = ""
+        self._corner: tuple | None = None  # the first one of a box
+        self._waiting: list[tuple[Click | Box, str]] = []
         self._asked = None  # (case, click, segment, task) that the worker is at
         self._points = None
         self._observer = None
@@ -42,22 +45,30 @@ class Clicking:
         self._timer = qt.QTimer()
         self._timer.setInterval(_POLL_EVERY_MS)
         self._timer.connect("timeout()", self._poll)
-        addButton.connect("toggled(bool)", lambda on: self._toggled(True, on))
-        removeButton.connect("toggled(bool)", lambda on: self._toggled(False, on))
+        for mode, button in self._buttons.items():
+            button.connect("toggled(bool)", lambda on, mode=mode: self._toggled(mode, on))
 
     @property
     def isBusy(self) -> bool:
         """Whether a click has no answer yet."""
         return self._asked is not None or bool(self._waiting)
 
-    def click(self, rasPoint, positive: bool) -> None:
+    def click(self, rasPoint, mode: str) -> None:
         """A click at a place of the world (RAS, mm), as if it had been made in a view."""
-        segment = self._segment()
-        if self._case() is None or not segment:
+        case, segment = self._case(), self._segment()
+        if case is None or not segment:
             self._label.setText(_("Choose the segment to correct in the list below."))
             return
         point = (-float(rasPoint[0]), -float(rasPoint[1]), float(rasPoint[2]))
-        self._waiting.append((Click(point, positive), segment))
+        if mode != BOX:
+            prompt = Click(point, mode == ADD)
+        elif self._corner is None:
+            self._corner = point
+            self._label.setText(_("Now click the opposite corner."))
+            return
+        else:
+            prompt, self._corner = box_between(case.grid, self._corner, point), None
+        self._waiting.append((prompt, segment))
         self._next()
 
     def stop(self) -> None:
@@ -75,19 +86,24 @@ class Clicking:
 
     # -- the mouse mode ----------------------------------------------------------------------------------------------
 
-    def _toggled(self, positive: bool, on: bool) -> None:
+    def _toggled(self, mode: str, on: bool) -> None:
         if on:
-            self._buttons[not positive].setChecked(False)
-            self._positive = positive
+            for other, button in self._buttons.items():
+                if other != mode:
+                    button.setChecked(False)
+            self._mode, self._corner = mode, None
             try:
                 self._client.start()
             except Exception as exception:
                 self._onError(exception)
             self._place()
-            self._label.setText(_("Click into a slice: the clicked tissue is added.") if positive
-                                else _("Click into a slice: the clicked tissue is taken away."))
-        elif self._positive == positive:
-            self._positive = None
+            self._label.setText({
+                ADD: _("Click into a slice: the clicked tissue is added."),
+                REMOVE: _("Click into a slice: the clicked tissue is taken away."),
+                BOX: _("Click two opposite corners around what is to be added; in one slice, or in two."),
+            }[mode])
+        elif self._mode == mode:
+            self._mode = ""
             self._removePoints()
             self._label.setText("")
 
@@ -109,7 +125,7 @@ class Clicking:
         qt.QTimer.singleShot(0, self._takePoints)
 
     def _takePoints(self) -> None:
-        if self._points is None or self._positive is None:
+        if self._points is None or not self._mode:
             return
         defined = slicer.vtkMRMLMarkupsNode.PositionDefined
         for index in reversed(range(self._points.GetNumberOfControlPoints())):
@@ -117,7 +133,7 @@ class Clicking:
                 point = [0.0, 0.0, 0.0]
                 self._points.GetNthControlPointPositionWorld(index, point)
                 self._points.RemoveNthControlPoint(index)
-                self.click(point, self._positive)
+                self.click(point, self._mode)
 
     def _removePoints(self) -> None:
         if self._points is None:

@@ -14,7 +14,7 @@ from MRISegSuiteLib.images.structures import structure_of
 from ..scene import hot_spots_of, nodes_of, panel_of
 from ..scene.nodes import PANEL_ATTRIBUTE
 from ..traffic_light import LIGHTS
-from .case import REVIEW_ATTRIBUTE
+from .case import REVIEW_ATTRIBUTE, decisions_of
 
 #: Color (Qt name) of each light; the word stands beside it.
 COLORS = {"green": "#2e7d32", "yellow": "#b36b00", "red": "#c62828"}
@@ -51,7 +51,7 @@ class Worklist:
         self._nodes: list = []
         self._filling = False
         widget.setColumnCount(4)
-        widget.setHorizontalHeaderLabels([_("Case"), _("Agreement"), _("Spots"), _("Review")])
+        widget.setHorizontalHeaderLabels([_("Case"), _("Agreement"), _("Open"), _("Review")])
         widget.verticalHeader().setVisible(False)
         header = widget.horizontalHeader()
         header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
@@ -66,9 +66,10 @@ class Worklist:
         self._widget.setRowCount(len(self._nodes))
         for row, node in enumerate(self._nodes):
             light = light_of_case(panel_of(nodes_of(self._scene(), node)))
-            spots = len(hot_spots_of(nodes_of(self._scene(), node)))
+            spots = hot_spots_of(nodes_of(self._scene(), node))
+            open_spots = len({spot.number for spot in spots} - set(decisions_of(node)))
             name = node.GetName().removesuffix(" - Fusion")
-            for column, text in enumerate([name, light_text(light), str(spots), self._said(node, saving)]):
+            for column, text in enumerate([name, light_text(light), str(open_spots), self._said(node, saving)]):
                 item = qt.QTableWidgetItem(text)
                 item.setToolTip(name)
                 if column == 1 and light:

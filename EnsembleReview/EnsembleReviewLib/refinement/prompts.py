@@ -79,6 +79,10 @@ class Grid:
         """The continuous index (k, j, i) of a point (LPS, mm)."""
         return np.linalg.solve(self.ijk_to_lps, [*map(float, point), 1.0])[2::-1]
 
+    def point(self, index: Sequence[float]) -> np.ndarray:
+        """The point (LPS, mm) of a continuous index (k, j, i)."""
+        return (self.ijk_to_lps @ [*map(float, index[::-1]), 1.0])[:3]
+
     def holds(self, index: np.ndarray) -> bool:
         """Whether a continuous index lies in a voxel."""
         return bool((index >= -0.5).all() and (index <= np.array(self.shape) - 0.5).all())
@@ -112,6 +116,19 @@ class Task:
     def from_record(cls, record: dict) -> Task:
         """The inverse of :meth:`to_record`."""
         return cls(**record | {"box": tuple(slice(*ends) for ends in record["box"])})
+
+
+def box_between(grid: Grid, first: Sequence[float], second: Sequence[float], positive: bool = True) -> Box:
+    """The box with two corners (LPS, mm) that a person pointed at. Along an axis of the image on which they hardly
+    differ (both were made in one slice) it is as long as on the mean of the others, half to each side."""
+    spacing = np.array(grid.spacing)
+    ends = np.sort([grid.index(first), grid.index(second)], axis=0)
+    lengths = (ends[1] - ends[0]) * spacing
+    flat = lengths < np.maximum(1.5 * spacing, 0.1 * lengths.max())
+    if flat.any() and not flat.all():
+        middle, half = ends.mean(axis=0), lengths[~flat].mean() / spacing / 2
+        ends[0], ends[1] = np.where(flat, middle - half, ends[0]), np.where(flat, middle + half, ends[1])
+    return Box((tuple(grid.point(ends[0])), tuple(grid.point(ends[1]))), positive)
 
 
 def refine(image: sitk.Image, mask: sitk.Image, prompt: Click | Box, earlier: Sequence[Click] = ()) -> Change:

@@ -13,6 +13,7 @@ from MRISegSuiteLib.reports.slice_pictures import outline_montage, slice_montage
 
 from .agreement import Agreement
 from .expert_panel import ExpertPanel
+from .experts.medgemma import NOTE, Advice
 from .hot_spots import HotSpot
 from .traffic_light import AgreementSettings, Light
 
@@ -55,7 +56,7 @@ def write_ensemble_report(
     folder, result: Mapping, image: sitk.Image | None, panel: ExpertPanel, labels: sitk.Image,
     structures: Sequence[Structure], fused: Mapping[str, np.ndarray], disagreement: sitk.Image,
     agreements: Sequence[Agreement], lights: Sequence[Light], settings: AgreementSettings,
-    spots: Sequence[HotSpot], facts: Mapping[str, str],
+    spots: Sequence[HotSpot], facts: Mapping[str, str], advice: Advice | None = None,
 ) -> dict[str, str]:  # fmt: skip
     """Write ``report.html`` and its pictures; returns role -> file name.
 
@@ -65,6 +66,7 @@ def write_ensemble_report(
         labels, structures: the fusion as a label map. fused: structure -> mask inside the panel's box.
         disagreement: entropy in bits on the image's grid.
         agreements, lights, settings, spots: what was measured. facts: shown in the head.
+        advice: what MedGemma said, shown apart.
 
     Raises:
         DiskFull, UnwritableOutput
@@ -73,7 +75,7 @@ def write_ensemble_report(
     titles |= {opinion.expert: opinion.title for opinion in panel.opinions}
     tables = [
         _lights(lights, settings, titles), _experts(panel, titles), *_abstentions(panel), *_spots(spots, titles),
-        _pairs(agreements, settings, titles),
+        _pairs(agreements, settings, titles), *_advice(advice),
     ]  # fmt: skip
     pictures = [*_fusion(image, labels, structures), *_opinions(image, panel, fused, titles),
                 *_disagreement(image, panel, disagreement), *_spot_pictures(image, panel, fused, spots, titles)]
@@ -131,6 +133,16 @@ def _pairs(agreements: Sequence[Agreement], settings: AgreementSettings, titles)
     ]  # fmt: skip
     columns = ["Pair", "Dice", f"Surface Dice ({settings.tolerance_mm:g} mm)", "HD95 (mm)", "ASSD (mm)"]
     return Table("Every two experts", columns, rows, "A dash: only one of the two sees the structure.")
+
+
+def _advice(advice: Advice | None) -> list[Table]:
+    if advice is None:
+        return []
+    rows = [[f"Sequence given as {entry['declared'] or 'unknown'}", entry["said"]] for entry in advice.sequences]
+    rows += [[f"Abnormal? Axial slice {entry['slice']}", entry["said"]] for entry in advice.triage]
+    rows += [["Findings", advice.findings]] if advice.findings else []
+    rows += [["Candidate boxes, to be confirmed", str(len(advice.prompts))]] if advice.prompts else []
+    return [Table("What MedGemma wrote", ["Question", "Answer, word for word"], rows, NOTE)]
 
 
 def _fusion(image, labels, structures) -> list[Picture]:

@@ -20,6 +20,7 @@ from MRISegSuiteLib.jobs.tables import write_table
 
 from .agreement import Agreement
 from .expert_panel import ExpertPanel
+from .experts.medgemma import Advice
 from .fusion import Fusion, FusionSettings, fuse
 from .fusion.methods import DESCRIPTIONS, MAJORITY, STAPLE
 from .fusion.painting import label_map, label_map_of, undecided_voxels
@@ -29,7 +30,7 @@ from .traffic_light import AgreementSettings, Light, worst
 from .uncertainty import entropy, largest, mutual_information
 
 _VOLUME = "number of voxels times their volume"
-PANEL_FILE, HOT_SPOTS_FILE = "panel.json", "hot_spots.json"
+PANEL_FILE, HOT_SPOTS_FILE, ADVICE_FILE = "panel.json", "hot_spots.json", "advice.json"
 
 
 @dataclass
@@ -50,7 +51,10 @@ class Findings:
     numbers: np.ndarray
 
 
-def write_results(findings: Findings, image: sitk.Image | None, job: Job, context: JobContext, begin: float) -> Result:
+def write_results(
+    findings: Findings, image: sitk.Image | None, job: Job, context: JobContext, begin: float,
+    advice: Advice | None = None,
+) -> Result:  # fmt: skip
     """Write all files into the job's folder.
 
     Files (role): fusion (also called segmentation), majority (where another fusion was asked for), ``expert_<n>`` with
@@ -59,7 +63,7 @@ def write_results(findings: Findings, image: sitk.Image | None, job: Job, contex
 
     Args:
         findings: what to write. image: the first image of the case, for the pictures.
-        begin: fraction of the job that is done.
+        begin: fraction of the job that is done. advice: what MedGemma said, kept apart from everything measured.
     """
     panel, fusion, folder = findings.panel, findings.fusion, context.folder
     files: dict[str, str] = {}
@@ -86,6 +90,9 @@ def write_results(findings: Findings, image: sitk.Image | None, job: Job, contex
     write_json(folder / HOT_SPOTS_FILE, [spot.to_record() for spot in findings.spots])
     write_json(folder / PANEL_FILE, panel_record(findings, entries, structures))
     files |= {"hot_spot_list": HOT_SPOTS_FILE, "panel": PANEL_FILE, "table": "table.csv", "pairs": "pairs.csv"}
+    if advice is not None:
+        write_json(folder / ADVICE_FILE, advice.to_record())
+        files["advice"] = ADVICE_FILE
     result = Result(files=files, measurements=measurements_of(findings))
     result.parameters = _parameters(findings)
     missed = undecided_voxels(panel) if fusion.settings.method == MAJORITY else 0
@@ -104,7 +111,7 @@ def write_results(findings: Findings, image: sitk.Image | None, job: Job, contex
     }
     result.files |= write_ensemble_report(
         folder, record, image, panel, fused_image, structures, fusion.masks, disagreement, findings.agreements,
-        findings.lights, findings.limits, findings.spots, _facts(findings),
+        findings.lights, findings.limits, findings.spots, _facts(findings), advice,
     )  # fmt: skip
     context.progress("Finishing", 0.99)
     return result

@@ -86,6 +86,13 @@ def parser() -> argparse.ArgumentParser:
                                "(default: %(default)s)")
     ensemble.add_argument("--staple-prior", metavar="P", type=float,
                           help="prior of STAPLE, between 0 and 1 (default: the mean vote)")
+    ensemble.add_argument("--sam3", metavar="FOLDER",
+                          help="ask SAM 3 too: a local checkpoint; needs transformers 5, and --prompt")
+    ensemble.add_argument("--prompt", metavar="STRUCTURE=WORDS", action="append", default=[], type=prompt,
+                          help="words for SAM 3, e.g. whole_tumour=\"brain tumor\"; may be given again")
+    ensemble.add_argument("--medgemma", metavar="FOLDER",
+                          help="ask MedGemma too (a local checkpoint): sequence, slices and findings in words; it has "
+                               "no vote")
     _add_device(ensemble)
 
     batch = command("batch", "Run a table of scans, each a job of its own; started again, it goes on where it was.")
@@ -151,6 +158,18 @@ def labels(text: str) -> dict[str, int | list[int]]:
     return found
 
 
+def prompt(text: str) -> dict[str, str]:
+    """``whole_tumour=brain tumor`` as the prompt of a job.
+
+    Raises:
+        argparse.ArgumentTypeError: not of that form.
+    """
+    structure, equals, words = (piece.strip() for piece in text.partition("="))
+    if not (structure and equals and words):
+        raise argparse.ArgumentTypeError(f"{text!r} is not STRUCTURE=WORDS")
+    return {"structure": structure, "text": words}
+
+
 def weights(text: str) -> dict[str, float]:
     """``a=2,b=0.5`` as a dictionary of numbers.
 
@@ -206,6 +225,8 @@ def check_together(arguments) -> None:
             raise BadArguments("There is nothing to fuse.", "Name the images of a case, or give --masks.")
         if arguments.weights and arguments.fusion != "weighted":
             raise BadArguments("--weights need --fusion weighted.")
+        if bool(arguments.sam3) != bool(arguments.prompt):
+            raise BadArguments("--sam3 and --prompt need each other: SAM 3 answers to a prompt.")
         return
     if arguments.command != "knee":
         return

@@ -81,6 +81,10 @@ def ensemble_job(arguments) -> Job:
         inputs["masks"] = [_existing(path) for path in arguments.masks]
     given = {"experts": arguments.experts, "labels": arguments.labels, "weights": arguments.weights}
     parameters |= {name: value for name, value in given.items() if value}
+    if arguments.sam3:
+        parameters["sam3"] = {"checkpoint": _existing(arguments.sam3), "prompts": arguments.prompt}
+    if arguments.medgemma:
+        parameters["medgemma"] = {"checkpoint": _existing(arguments.medgemma)}
     if arguments.fusion == "staple":
         parameters["staple_region"] = arguments.staple_region
         if arguments.staple_prior is not None:

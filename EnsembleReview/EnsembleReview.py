@@ -119,6 +119,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._images = self._experts = self._shown = self._spots = self._worklist = None
         self._pending = self._done = None  # the run under way, and the last one: what the copy buttons describe
         self._case = None
+        self._notKept = ""  # why the last word on a case was not kept
         self._decisions = {}  # of the case, as they are shown
         self._cards = []  # of the models that can be asked; read when the panel is entered
         self._warnings = []
@@ -347,6 +348,8 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         return ""
 
     def _wordText(self):
+        if self._notKept:
+            return _("Your word was not kept: {reason}").format(reason=self._notKept)
         said = {"accepted": _("accepted as it came"), "corrected": _("accepted with corrections"),
                 "rejected": _("rejected")}.get(self._case.review.get("origin"))
         if said is None:
@@ -530,8 +533,10 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             run = SavingRun(self._case, accept, ui.reviewerEdit.text, ui.commentEdit.text, ui.patientEdit.text,
                             volumes, self._parameterNode.keepImages)
         except Exception as exception:
-            self._showError(exception)
+            self._onSaveFailed(None, exception)
+            self._updateButtons()
             return
+        self._notKept = ""
         following = self._worklist.nextOpen(self._shownFusion(), self._saves.isSaving)
         self._saves.add(run)
         if following is not None:
@@ -544,6 +549,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._feedback.refresh()
 
     def _onSaveFailed(self, run, exception):
+        self._notKept = str(exception)
         self._showError(exception)
 
     def _showError(self, exception):

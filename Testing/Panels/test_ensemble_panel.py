@@ -98,7 +98,9 @@ def test_a_case_is_reviewed_from_apply_to_accept(application, review, wait_for, 
     volume, readers = add_case(slicer.mrmlScene)
     app.processEvents()
     choose(review, volume, readers)
+    assert not ui.copyPythonButton.enabled
     apply(review, wait_for)
+    copied_scripts_are_valid(review, app.clipboard())
     slice_nodes = [slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode", name) for name in ("Red", "Yellow")]
     made = fused(review, slicer)
     assert np.array_equal(made, ball(LESION)), "the majority of three readers"
@@ -196,6 +198,15 @@ def test_a_case_is_reviewed_from_apply_to_accept(application, review, wait_for, 
     picture(review, "ensemble-accepted", 700)
 
 
+def copied_scripts_are_valid(review, clipboard):
+    """What the copy buttons give after Apply."""
+    review.ui.copyPythonButton.click()
+    ast.parse(clipboard.text())
+    assert "EnsembleReviewLogic().process(volumes, maskNodes=masks, experts=[], fusion='majority'" in clipboard.text()
+    review.ui.copyCommandButton.click()
+    assert " ensemble case_FLAIR.nrrd --out ensemble-results --fusion majority --masks " in clipboard.text()
+
+
 def no_stall(heart, what):
     print(f"\n{what}: events waited {heart.longest_ms:.0f} ms at most, {heart.longest_cpu_ms:.0f} ms of them for us")
     assert heart.longest_cpu_ms < _LONGEST_STALL_MS and heart.longest_ms < _LONGEST_WAIT_MS
@@ -228,6 +239,7 @@ def test_a_worklist_is_worked_through_with_keys(application, review, wait_for, p
     assert review._spots.chosen is review._case.spots[1]
     press["D"]()
     press["Shift+A"]()  # accepts, and shows the next case
+    assert review._spots.chosen is None and not ui.keepButton.enabled
     assert review._shownFusion() is review._worklist.nodes[1]
     press["Shift+A"]()
     press["Shift+R"]()
@@ -251,9 +263,10 @@ def test_a_worklist_is_worked_through_with_keys(application, review, wait_for, p
     ui.exportButton.click()
     wait_for(lambda: not review._feedback._run.isRunning)
     assert review._feedback._run.state == RunState.DONE, ui.export_errorLabel.text
-    assert "2 cases were written" in ui.export_reasonLabel.text
+    assert "2 cases were written: Dataset100_Feedback" in ui.export_reasonLabel.text
     assert len(list((tmp_path / "Dataset100_Feedback" / "labelsTr").iterdir())) == 2
     picture(review, "ensemble-worklist")
+    assert review.parent.layout().totalMinimumSize().width() <= 400
 
 
 def test_experts_are_toggled_and_a_place_is_dropped(application, case, picture):
@@ -377,6 +390,7 @@ def test_a_store_that_cannot_be_used_is_told(application, case, tmp_path, monkey
     review.ui.reviewerEdit.text = "reader 1"
     review.ui.acceptButton.click()
     assert review.ui.errorFrame.visible and "store" in review.ui.errorLabel.text
+    assert "was not kept" in review.ui.wordLabel.text
     assert review._case.review == {} and not review._saves.waiting
 
 
@@ -402,18 +416,3 @@ def test_a_result_is_found_again_after_the_scene_was_saved(application, case, tm
     assert review._case.was_changed()
     before = slicer.util.arrayFromSegmentBinaryLabelmap(review._case.before, "whole_tumour", review._case.volume)
     assert np.array_equal(before > 0, made)
-
-
-def test_copied_scripts_are_valid_python(application, review, wait_for):
-    volume, readers = add_case(application.mrmlScene)
-    application.app.processEvents()
-    choose(review, volume, readers)
-    assert not review.ui.copyPythonButton.enabled
-    apply(review, wait_for)
-    review.ui.copyPythonButton.click()
-    text = application.app.clipboard().text()
-    ast.parse(text)
-    assert "EnsembleReviewLogic().process(volumes, maskNodes=masks, experts=[], fusion='majority'" in text
-    review.ui.copyCommandButton.click()
-    text = application.app.clipboard().text()
-    assert " ensemble case_FLAIR.nrrd --out ensemble-results --fusion majority --masks " in text

@@ -184,5 +184,5 @@ class Clicking:
 
     def _fail(self, exception: Exception) -> None:
         self._asked = None
-        self._label.setText("")
+        self._label.setText(str(exception))  # here too: the panel is long, and the eyes are here
         self._onError(exception)

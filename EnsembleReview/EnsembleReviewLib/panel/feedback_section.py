@@ -73,8 +73,8 @@ class FeedbackSection:
             self._run.start(_ExportRun(self._folderEdit.currentPath))
 
     def _exported(self, result) -> None:
-        text = _("{count} cases were written to {folder}.").format(
-            count=result.parameters["cases"], folder=result.parameters["dataset"])
+        text = _("{count} cases were written: {name} in that folder.").format(
+            count=result.parameters["cases"], name=Path(result.parameters["dataset"]).name)
         self._run.setReason(False, "\n".join([text, *result.warnings]))
 
 

@@ -41,6 +41,8 @@ class HotSpotTable:
         self._case = case
         spots = case.spots if case is not None else []
         self._widget.setRowCount(len(spots))
+        self._widget.clearSelection()
+        self._widget.setCurrentCell(-1, -1)  # a place of the case before is not one of this
         for row, spot in enumerate(spots):
             yes, no = ([case.title_of(expert) for expert in side] for side in (spot.in_favor, spot.against))
             texts = [f"{spot.volume_mm3 / 1000:.2f}", structure_of(spot.structure, 0).title,

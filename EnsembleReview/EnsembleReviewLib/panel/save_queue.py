@@ -49,8 +49,8 @@ class SaveQueue:
             try:
                 run.leaveScene()
             except Exception as exception:
-                self._end(run)
                 self._onFailed(run, exception)
+                self._end(run)
 
     def finish(self) -> None:
         """Before the panel goes: keep all that is waiting. This is the one place that waits, for seconds: a person's
@@ -73,9 +73,7 @@ class SaveQueue:
             if not run.poll():
                 return
         except Exception as exception:
-            self._end(run)
             self._onFailed(run, exception)
-            return
         self._end(run)
 
     def _end(self, run: SavingRun) -> None:

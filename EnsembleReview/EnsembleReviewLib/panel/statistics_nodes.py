@@ -37,8 +37,8 @@ def show_statistics(scene, rows: Sequence[ExpertStatistics]):
     if table is None:
         table = new_table_node(scene, _NAME)
         table.SetAttribute(_ATTRIBUTE, "1")
-    texts = {"Bar": [f"{row.expert}: {structure_of(row.structure, 0).title}" for row in rows]}
-    texts |= {name.capitalize(): [getattr(row, name) for row in rows] for name in _TEXTS}
+    texts = {name.capitalize(): [getattr(row, name) for row in rows] for name in _TEXTS}
+    texts["Bar"] = [f"{row.expert}: {structure_of(row.structure, 0).title}" for row in rows]
     numbers = {f.name: [getattr(row, f.name) for row in rows] for f in fields(ExpertStatistics)
                if f.name not in _TEXTS}
     fill_table(table, texts, numbers, _UNITS)

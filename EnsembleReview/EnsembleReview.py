@@ -25,17 +25,18 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 from EnsembleReviewLib.ensemble_logic import EnsembleLogic
-from EnsembleReviewLib.panel.case import ReviewCase
+from EnsembleReviewLib.panel.case import ReviewCase, jump_to
 from EnsembleReviewLib.panel.check_list import CheckList, Entry
-from EnsembleReviewLib.panel.choices import chosen_nodes, expert_entries, remember_nodes, volume_entries
+from EnsembleReviewLib.panel.choices import chosen_nodes, remember_nodes
 from EnsembleReviewLib.panel.clicking import Clicking
 from EnsembleReviewLib.panel.editor import ReviewEditor
 from EnsembleReviewLib.panel.feedback_section import FeedbackSection
 from EnsembleReviewLib.panel.hot_spot_table import HotSpotTable
+from EnsembleReviewLib.panel.input_section import IMAGES, InputSection
+from EnsembleReviewLib.panel.large_models import LargeModels, LargeModelWidgets
 from EnsembleReviewLib.panel.recipes import Done, command_recipe, python_recipe
-from EnsembleReviewLib.panel.save_queue import SaveQueue
-from EnsembleReviewLib.panel.saving import SavingRun, patient_of
 from EnsembleReviewLib.panel.shortcuts import Shortcuts
+from EnsembleReviewLib.panel.word_section import WordSection, WordWidgets
 from EnsembleReviewLib.panel.worklist import Worklist, light_html
 from EnsembleReviewLib.report import expert_color
 from MRISegSuiteLib.environment import WorkerEnvironment
@@ -43,9 +44,6 @@ from MRISegSuiteLib.errors import SuiteError
 from MRISegSuiteLib.panel.copying import file_of_node, suite_command
 from MRISegSuiteLib.panel.logic_runner import LogicRunner
 from MRISegSuiteLib.panel.run_control import RunControl, RunWidgets
-
-_REVIEWER_SETTING = "MRISegSuite/Reviewer"
-_IMAGES, _MASKS = "EnsembleReviewImages", "EnsembleReviewMasks"  # node references of the parameter node
 
 
 class EnsembleReview(ScriptedLoadableModule):
@@ -115,11 +113,10 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = None
         self._parameterNode = None
         self._parameterNodeGuiTag = None
-        self._run = self._clicking = self._editor = self._saves = self._keys = self._feedback = None
-        self._images = self._experts = self._shown = self._spots = self._worklist = None
+        self._run = self._inputs = self._largeModels = self._worklist = self._shown = self._spots = None
+        self._editor = self._clicking = self._word = self._feedback = self._keys = None
         self._pending = self._done = None  # the run under way, and the last one: what the copy buttons describe
         self._case = None
-        self._notKept = ""  # why the last word on a case was not kept
         self._decisions = {}  # of the case, as they are shown
         self._cards = []  # of the models that can be asked; read when the panel is entered
         self._warnings = []
@@ -139,13 +136,16 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             RunWidgets(ui.applyButton, ui.progressBar, ui.stageLabel, ui.reasonLabel, ui.errorFrame, ui.errorLabel,
                        ui.detailsButton, ui.detailsText),
             startText=_("&Apply"), onFinished=self._onFinished, onStateChanged=self._updateButtons)
-        self._images = CheckList(ui.imagesList, self._onImages)
-        self._experts = CheckList(ui.expertsList, self._onExperts)
+        self._inputs = InputSection(ui.imagesList, ui.expertsList, lambda: self._parameterNode, self._update)
         self._shown = CheckList(ui.shownExpertsList, self._onShown)
         self._spots = HotSpotTable(ui.hotSpotTable, self._onSpot)
         self._worklist = Worklist(ui.worklistTable, lambda: slicer.mrmlScene, self._choose)
         self._editor = ReviewEditor(ui.editorFrame.layout())
-        self._saves = SaveQueue(self._onSaved, self._onSaveFailed)
+        self._word = WordSection(
+            WordWidgets(ui.reviewerEdit, ui.patientEdit, ui.commentEdit, ui.acceptButton, ui.rejectButton,
+                        ui.wordLabel),
+            lambda: self._case, lambda: self._inputs.volumes, lambda: self._parameterNode.keepImages,
+            self._onNextCase, self._onSaved, self._showError)
         self._clicking = Clicking(ui.addClickButton, ui.removeClickButton, ui.boxButton, ui.clickLabel,
                                   lambda: self._case, self._editor.segment, self._showError)
         self._feedback = FeedbackSection(
@@ -153,6 +153,9 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             RunWidgets(ui.exportButton, ui.export_progressBar, ui.export_stageLabel, ui.export_reasonLabel,
                        ui.export_errorFrame, ui.export_errorLabel, ui.export_detailsButton, ui.export_detailsText),
             ui.feedbackCollapsibleButton)
+        self._largeModels = LargeModels(
+            LargeModelWidgets(ui.sam3FolderEdit, ui.sam3TextEdit, ui.medgemmaFolderEdit, ui.boxesList,
+                              ui.adviceLabel), self._update, lambda center: jump_to(slicer.mrmlScene, center))
         self._keys = Shortcuts(self.parent, {
             "N": lambda: self._spots.step(1), "P": lambda: self._spots.step(-1),
             "K": ui.keepButton.click, "D": ui.dropButton.click, "T": ui.takeButton.click,
@@ -161,7 +164,6 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             "Shift+P": lambda: self._worklist.step(self._shownFusion(), -1),
             "Shift+A": ui.acceptButton.click, "Shift+R": ui.rejectButton.click})
         self._workerProblem = self._findWorkerProblem()
-        ui.reviewerEdit.setText(qt.QSettings().value(_REVIEWER_SETTING) or "")
 
         scene = slicer.mrmlScene
         for event, method in ((scene.StartCloseEvent, self._onSceneStartClose),
@@ -172,11 +174,9 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for button, method in ((ui.applyButton, self._onApply), (ui.nextCaseButton, self._onNextCase),
                                (ui.keepButton, self._onKeep), (ui.dropButton, self._onDrop),
                                (ui.takeButton, self._onTake), (ui.undoButton, self._onUndo),
-                               (ui.redoButton, self._onRedo), (ui.acceptButton, self._onAccept),
-                               (ui.rejectButton, self._onReject), (ui.copyPythonButton, self._onCopyPython),
+                               (ui.redoButton, self._onRedo), (ui.copyPythonButton, self._onCopyPython),
                                (ui.copyCommandButton, self._onCopyCommand)):
             button.connect("clicked(bool)", method)
-        ui.reviewerEdit.connect("textChanged(QString)", self._onReviewer)
         self._cards = self.logic.availableExperts()
         self._showCase()
         self._initializeParameterNode()
@@ -188,7 +188,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._run is not None:
             self._run.cleanup()
             self._clicking.cleanup()
-            self._saves.finish()
+            self._word.saves.finish()
             self._keys.uninstall()
             self._editor.leave()
             self._feedback.cleanup()
@@ -213,7 +213,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _onSceneStartClose(self, caller, event):
         self._run.cancel(_("Cancelled, because the scene was closed."))
         self._clicking.stop()
-        self._saves.leaveScene()
+        self._word.saves.leaveScene()
         self._setCase(None)
         self._editor.sceneCloses()
         self._done = None
@@ -259,10 +259,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         parameters = self._parameterNode
         if parameters is None or slicer.mrmlScene.IsBatchProcessing():
             return
-        self._images.fill(volume_entries(slicer.mrmlScene), self._ids(_IMAGES))
-        models = [f"model {identifier}" for identifier in self._models()]
-        self._experts.fill(expert_entries(slicer.mrmlScene, self._cards),
-                           models + self._ids(_MASKS))
+        self._inputs.fill(slicer.mrmlScene, self._cards)
         if self._case is not None and not slicer.mrmlScene.IsNodePresent(self._case.nodes.fusion):
             self._setCase(None)
         self._update()
@@ -270,32 +267,14 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _update(self, caller=None, event=None):
         if self._parameterNode is None:
             return
-        reason = self._missing()
-        self._run.setReason(reason is not None, reason or self._intention())
+        sam3, medgemma = self._largeModels.sam3 is not None, self._largeModels.medgemma is not None
+        reason = self._inputs.missing(sam3, medgemma, self._workerProblem)
+        self._run.setReason(reason is not None, reason or self._inputs.intention(sam3))
         if self._parameterNode.result is not self._shownFusion():
             nodes = self.logic.nodesOf(self._parameterNode.result)
             self._setCase(nodes)
         self._showWorklist()
         self._updateButtons()
-
-    def _missing(self):
-        """What is missing before a run can start, or None."""
-        volumes, masks = self._nodes(_IMAGES), self._nodes(_MASKS)
-        if not volumes and not masks:
-            return _("Check the images of a case above, and the experts to ask.")
-        for volume in volumes:
-            if volume.GetImageData() is None:
-                return _("The volume \"{name}\" holds no image. Choose another one.").format(name=volume.GetName())
-        for mask in masks:
-            if mask.GetSegmentation().GetNumberOfSegments() == 0:
-                return _("The segmentation \"{name}\" is empty. Choose another one.").format(name=mask.GetName())
-        if not self._models() and not masks:
-            return _("Check the experts to ask: models, or segmentations.")
-        if self._models() and not volumes:
-            return _("Models need an image: check one above.")
-        if self._models() and self._workerProblem:
-            return _("{problem} Install them in the module MRI Seg Suite.").format(problem=self._workerProblem)
-        return None
 
     def _findWorkerProblem(self):
         """Read once when the module is entered: it looks at folders."""
@@ -305,14 +284,8 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return str(error)
         return "" if status.ready else status.text
 
-    def _intention(self):
-        count = len(self._models()) + len(self._nodes(_MASKS))
-        if count == 1:
-            return _("Asks one expert: nothing can be said about agreement.")
-        return _("Asks {count} experts and fuses what they say.").format(count=count)
-
     def _showWorklist(self):
-        self._worklist.refresh(self._shownFusion(), self._saves.isSaving)
+        self._worklist.refresh(self._shownFusion(), self._word.saves.isSaving)
 
     def _updateButtons(self):
         if self._run is None:
@@ -327,34 +300,11 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.takeSelector.setEnabled(ui.takeButton.enabled)
         ui.undoButton.setEnabled(case is not None)
         ui.redoButton.setEnabled(case is not None)
-        ui.nextCaseButton.setEnabled(self._worklist.nextOpen(self._shownFusion(), self._saves.isSaving) is not None)
-        reason = self._wordMissing()
-        ui.acceptButton.setEnabled(not reason)
-        ui.rejectButton.setEnabled(not reason)
-        ui.wordLabel.setText(reason or self._wordText())
+        following = self._worklist.nextOpen(self._shownFusion(), self._word.saves.isSaving)
+        ui.nextCaseButton.setEnabled(following is not None)
+        self._word.update()
         ui.copyPythonButton.setEnabled(self._done is not None)
         ui.copyCommandButton.setEnabled(self._done is not None)
-
-    def _wordMissing(self):
-        """Why nothing can be said about the case now; "" when it can."""
-        if self._case is None:
-            return _("Apply, or choose a case above, to review it.")
-        if not self.ui.reviewerEdit.text.strip():
-            return _("Enter who you are to accept or reject.")
-        if self._case.volume is None:
-            return _("The image of this result is not in the scene: nothing can be kept.")
-        if self._saves.isSaving(self._case.nodes.fusion):
-            return _("Your word is being kept.")
-        return ""
-
-    def _wordText(self):
-        if self._notKept:
-            return _("Your word was not kept: {reason}").format(reason=self._notKept)
-        said = {"accepted": _("accepted as it came"), "corrected": _("accepted with corrections"),
-                "rejected": _("rejected")}.get(self._case.review.get("origin"))
-        if said is None:
-            return _("Nothing was said about this case yet.")
-        return _("This case was {word}. Saying it again adds a record; the last one counts.").format(word=said)
 
     # -- the case under review ---------------------------------------------------------------------------------------
 
@@ -384,17 +334,16 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.agreementTable.setMRMLTableNode(case.nodes.table if case is not None else None)
         ui.agreementTable.resizeColumnsToContents()
         ui.lightLabel.setText(self._lightText())
-        ui.commentEdit.setText("")
         ui.clickLabel.setText("")
         entries, shown = [], []
         if case is not None:
             if case.volume is not None:
                 case.show_image(slicer.app.applicationLogic())
-                ui.patientEdit.setText(patient_of(case.volume))
             entries = [Entry(e["id"], e["title"], ", ".join(e["structures"]), tuple(expert_color(n)))
                        for n, e in enumerate(case.experts)]
             shown = [e["id"] for e in case.experts if case.is_shown(e["id"])]
         self._shown.fill(entries, shown)
+        self._word.showCase()
         self._updateButtons()
 
     def _lightText(self):
@@ -421,24 +370,6 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     # -- what the widgets do -----------------------------------------------------------------------------------------
 
-    def _ids(self, role):
-        return [node.GetID() for node in self._nodes(role)]
-
-    def _nodes(self, role):
-        return chosen_nodes(self._parameterNode.parameterNode, role)
-
-    def _models(self):
-        return [identifier for identifier in self._parameterNode.models.split(",") if identifier]
-
-    def _onImages(self, keys):
-        remember_nodes(self._parameterNode.parameterNode, _IMAGES, keys)
-        self._update()
-
-    def _onExperts(self, keys):
-        self._parameterNode.models = ",".join(k.removeprefix("model ") for k in keys if k.startswith("model "))
-        remember_nodes(self._parameterNode.parameterNode, _MASKS, [k for k in keys if not k.startswith("model ")])
-        self._update()
-
     def _onShown(self, keys):
         if self._case is not None:
             self._case.show(keys)
@@ -448,24 +379,28 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._run.cancel()
             return
         parameters = self._parameterNode
-        volumes, masks, models = self._nodes(_IMAGES), self._nodes(_MASKS), self._models()
+        volumes, masks, models = self._inputs.volumes, self._inputs.masks, self._inputs.models
         fusion, device = parameters.fusion.value, parameters.device.value
+        large = {"sam3": self._largeModels.sam3, "medgemma": self._largeModels.medgemma}
+        large = {name: given for name, given in large.items() if given is not None}
         self._pending = Done([v.GetName() for v in volumes], [m.GetName() for m in masks],
                              [file_of_node(v) for v in volumes], [file_of_node(m) for m in masks],
-                             models, fusion, device)
+                             models, fusion, device, large)
         self._run.start(LogicRunner(self.logic, lambda: self.logic.process(
-            volumes, experts=models, maskNodes=masks, fusion=fusion, device=device, waitForCompletion=False)))
+            volumes, experts=models, maskNodes=masks, fusion=fusion, device=device, waitForCompletion=False,
+            **large)))
 
     def _onFinished(self, nodes):
         self._done = self._pending
         if self._parameterNode is None:
             return  # the scene was closed or the panel left while the result was loaded
         self._warnings = list(nodes.warnings)
+        self._largeModels.show(nodes.jobFolder)
         self._parameterNode.result = nodes.fusion
         self.ui.lightLabel.setText(self._lightText())
 
     def _onNextCase(self, checked=False):
-        node = self._worklist.nextOpen(self._shownFusion(), self._saves.isSaving)
+        node = self._worklist.nextOpen(self._shownFusion(), self._word.saves.isSaving)
         if node is not None:
             self._choose(node)
 
@@ -511,46 +446,11 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _onRedo(self, checked=False):
         self._editor.redo()
 
-    def _onReviewer(self, text):
-        qt.QSettings().setValue(_REVIEWER_SETTING, text)
-        self._updateButtons()
-
-    def _onAccept(self, checked=False):
-        self._say(True)
-
-    def _onReject(self, checked=False):
-        self._say(False)
-
-    def _say(self, accept):
-        if self._case is None or self._wordMissing():
-            return
-        ui = self.ui
-        self._run.clearError()
-        chosen = self._nodes(_IMAGES)
-        volumes = chosen if self._case.volume in chosen else [self._case.volume]
-        volumes.sort(key=lambda node: node is not self._case.volume)  # the grid of the result comes first
-        try:
-            run = SavingRun(self._case, accept, ui.reviewerEdit.text, ui.commentEdit.text, ui.patientEdit.text,
-                            volumes, self._parameterNode.keepImages)
-        except Exception as exception:
-            self._onSaveFailed(None, exception)
-            self._updateButtons()
-            return
-        self._notKept = ""
-        following = self._worklist.nextOpen(self._shownFusion(), self._saves.isSaving)
-        self._saves.add(run)
-        if following is not None:
-            self._choose(following)
-
     def _onSaved(self):
         if self._parameterNode is not None:
             self._showWorklist()
             self._updateButtons()
             self._feedback.refresh()
-
-    def _onSaveFailed(self, run, exception):
-        self._notKept = str(exception)
-        self._showError(exception)
 
     def _showError(self, exception):
         try:
@@ -595,7 +495,7 @@ class EnsembleReviewTest(ScriptedLoadableModuleTest):
         parameters = EnsembleReviewLogic().getParameterNode()
         volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "FLAIR")
         parameters.fusion = FusionMethod.staple
-        remember_nodes(parameters.parameterNode, _IMAGES, [volume.GetID()])
+        remember_nodes(parameters.parameterNode, IMAGES, [volume.GetID()])
         again = EnsembleReviewLogic().getParameterNode()
         self.assertEqual(again.fusion, FusionMethod.staple)
-        self.assertEqual(chosen_nodes(again.parameterNode, _IMAGES), [volume])
+        self.assertEqual(chosen_nodes(again.parameterNode, IMAGES), [volume])

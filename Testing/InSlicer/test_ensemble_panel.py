@@ -96,7 +96,7 @@ class EnsemblePanelTest(ApplicationTest):
         self.assertFalse(ui.acceptButton.enabled)
         ui.reviewerEdit.setText("reader 1")
         ui.acceptButton.click()
-        self.waitFor(lambda: not widget._saves.waiting, 120)
+        self.waitFor(lambda: not widget._word.saves.waiting, 120)
         self.assertFalse(ui.errorFrame.visible, ui.errorLabel.text)
         record, = FeedbackStore(self._store).records()
         self.assertEqual(record.origin, "corrected")
@@ -114,9 +114,9 @@ class EnsemblePanelTest(ApplicationTest):
     def _fuse(self):
         volume, readers = add_case(slicer.mrmlScene)
         slicer.app.processEvents()
-        self.widget._images.check(volume.GetID())
+        self.widget._inputs.images.check(volume.GetID())
         for reader in readers:
-            self.widget._experts.check(reader.GetID())
+            self.widget._inputs.experts.check(reader.GetID())
         self.assertTrue(self.ui.applyButton.enabled, self.ui.reasonLabel.text)
         self.ui.applyButton.click()
         self.waitFor(lambda: not self.widget._run.isRunning)

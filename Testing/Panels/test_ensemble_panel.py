@@ -1,7 +1,9 @@
 """EnsembleReview's panel: a scripted review of three cases with real widgets, real MRML, real jobs."""
 
 import ast
+import json
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ import vtk
 from review_nodes import LESION, SECOND, UNSEEN, add_case, ball, case_images, world_of
 from slicer_stand_in.heartbeat import Heartbeat
 
+from EnsembleReviewLib.experts.medgemma import Advice
+from EnsembleReviewLib.experts.prompts import Prompt
 from EnsembleReviewLib.feedback.store import FeedbackStore
 from EnsembleReviewLib.panel.segment_voxels import write_in_box
 from EnsembleReviewLib.refinement.prompts import Click
@@ -29,13 +33,13 @@ def fused(review, slicer, name="whole_tumour"):
 
 def choose(review, volume, readers):
     """Check the image and the readers of a case, and nothing else."""
-    for key in review._images.checked():
-        review._images.check(key, False)
-    for key in review._experts.checked():
-        review._experts.check(key, False)
-    review._images.check(volume.GetID())
+    for key in review._inputs.images.checked():
+        review._inputs.images.check(key, False)
+    for key in review._inputs.experts.checked():
+        review._inputs.experts.check(key, False)
+    review._inputs.images.check(volume.GetID())
     for reader in readers:
-        review._experts.check(reader.GetID())
+        review._inputs.experts.check(reader.GetID())
 
 
 def apply(review, wait_for):
@@ -83,10 +87,10 @@ def test_the_reason_why_apply_is_disabled_is_always_visible(application, review,
     picture(review, "ensemble-empty")
     volume, readers = add_case(application.mrmlScene)
     application.app.processEvents()
-    review._images.check(volume.GetID())
+    review._inputs.images.check(volume.GetID())
     assert not ui.applyButton.enabled and "Check the experts" in ui.reasonLabel.text
     for reader in readers:
-        review._experts.check(reader.GetID())
+        review._inputs.experts.check(reader.GetID())
     assert ui.applyButton.enabled and ui.reasonLabel.text == "Asks 3 experts and fuses what they say."
     readers[0].GetSegmentation().RemoveAllSegments()
     review._update()
@@ -176,13 +180,14 @@ def test_a_case_is_reviewed_from_apply_to_accept(application, review, wait_for, 
     assert review._case.decisions()[apart.number]["decision"] == "take"
 
     # accept: nothing is kept under no name
+    ui.reviewerEdit.text = ""  # a test before may have left a name in the settings
     assert not ui.acceptButton.enabled and "Enter who you are" in ui.wordLabel.text
     ui.reviewerEdit.text = "reader 1"
     ui.patientEdit.text = "MRN 0815"
     ui.commentEdit.text = "second lesion added"
     with Heartbeat() as heart:
         ui.acceptButton.click()
-        wait_for(lambda: not review._saves.waiting, 60)
+        wait_for(lambda: not review._word.saves.waiting, 60)
     assert not ui.errorFrame.visible, ui.errorLabel.text
     no_stall(heart, "keeping the review")
     store = FeedbackStore(tmp_path / "feedback")
@@ -243,7 +248,7 @@ def test_a_worklist_is_worked_through_with_keys(application, review, wait_for, p
     assert review._shownFusion() is review._worklist.nodes[1]
     press["Shift+A"]()
     press["Shift+R"]()
-    wait_for(lambda: not review._saves.waiting, 60)
+    wait_for(lambda: not review._word.saves.waiting, 60)
     assert not ui.errorFrame.visible, ui.errorLabel.text
     store = FeedbackStore(tmp_path / "feedback")
     assert [record.origin for record in store.records()] == ["corrected", "accepted", "rejected"]
@@ -375,7 +380,7 @@ def test_a_word_is_kept_although_scene_or_application_are_closed_right_after_it(
     review.ui.reviewerEdit.text = "reader 1"
     review.ui.acceptButton.click()
     application.mrmlScene.Clear(0)
-    wait_for(lambda: not review._saves.waiting, 60)
+    wait_for(lambda: not review._word.saves.waiting, 60)
     assert not review.ui.errorFrame.visible, review.ui.errorLabel.text
     load(review, application, fused_job)
     review.ui.rejectButton.click()
@@ -391,7 +396,7 @@ def test_a_store_that_cannot_be_used_is_told(application, case, tmp_path, monkey
     review.ui.acceptButton.click()
     assert review.ui.errorFrame.visible and "store" in review.ui.errorLabel.text
     assert "was not kept" in review.ui.wordLabel.text
-    assert review._case.review == {} and not review._saves.waiting
+    assert review._case.review == {} and not review._word.saves.waiting
 
 
 def test_a_result_is_found_again_after_the_scene_was_saved(application, case, tmp_path):
@@ -416,3 +421,27 @@ def test_a_result_is_found_again_after_the_scene_was_saved(application, case, tm
     assert review._case.was_changed()
     before = slicer.util.arrayFromSegmentBinaryLabelmap(review._case.before, "whole_tumour", review._case.volume)
     assert np.array_equal(before > 0, made)
+
+
+def test_boxes_of_medgemma_reach_sam3_only_when_a_person_has_checked_them(application, review, tmp_path):
+    ui, large = review.ui, review._largeModels
+    assert large.sam3 is None and large.medgemma is None
+    ui.sam3FolderEdit.currentPath = str(tmp_path / "sam3")
+    ui.medgemmaFolderEdit.currentPath = str(tmp_path / "medgemma")
+    assert large.sam3["prompts"] == [{"structure": "whole_tumour", "text": "brain tumor"}]
+    assert "boxes" in large.medgemma["tasks"]
+    box = Prompt("whole_tumour", box_lps=((-10.0, -20.0, 5.0), (10.0, 10.0, 15.0)), source="medgemma", confirmed=False)
+    advice = Advice({}, findings="A bright area.", prompts=[box])
+    (tmp_path / "advice.json").write_text(json.dumps(advice.to_record()))
+    node = application.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode", "Red")
+    large.show(tmp_path)
+    assert "A bright area." in ui.adviceLabel.text and "a person decides" in ui.adviceLabel.text
+    assert ui.boxesList.item(0).text() == "whole tumour, 20 x 30 x 10 mm"
+    assert "medgemma" not in json.dumps(large.sam3), "a box that nobody checked is shown to SAM 3"
+    ui.boxesList.setCurrentRow(0)
+    assert [node.GetSliceToRAS().GetElement(n, 3) for n in range(3)] == pytest.approx([0, 5, 10])
+    large._boxes.check("0")
+    prompt, = large.sam3["prompts"]
+    assert Prompt.from_record(prompt) == replace(box, confirmed=True)
+    large.show(None)
+    assert ui.boxesList.count == 0 and ui.adviceLabel.text == ""

@@ -4,6 +4,7 @@
 ``case``             one result under review: hot spots, decisions, prompts, undo
 ``saving``           a decision on a case on its way into the feedback store
 ``statistics_nodes`` statistics of the experts as table and chart
-``check_list``, ``clicking``, ``hot_spot_table``, ``save_queue``, ``shortcuts``, ``worklist``   pieces of the panel
 ``recipes``          what was done as a script and as a command
+
+The others are pieces of the panel itself: sections, lists, tables, keys, clicks.
 """

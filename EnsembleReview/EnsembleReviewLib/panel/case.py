@@ -38,6 +38,14 @@ def decisions_of(fusionNode) -> dict[int, dict]:
     return {int(number): entry for number, entry in found.items()}
 
 
+def jump_to(scene, center) -> None:
+    """Move all slice views and the crosshair to a place (RAS, mm), and turn the cameras to it."""
+    slicer.vtkMRMLSliceNode.JumpAllSlices(scene, *center, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
+    for kind, move in (("vtkMRMLCrosshairNode", "SetCrosshairRAS"), ("vtkMRMLCameraNode", "SetFocalPoint")):
+        for index in range(scene.GetNumberOfNodesByClass(kind)):
+            getattr(scene.GetNthNodeByClass(index, kind), move)(*center)
+
+
 class ReviewCase:
     """A fusion in the scene and what belongs to it.
 
@@ -99,12 +107,8 @@ class ReviewCase:
         applicationLogic.PropagateBackgroundVolumeSelection(1)
 
     def jump_to(self, spot: HotSpot) -> None:
-        """Move all slice views and the crosshair to a hot spot, and turn the cameras to it."""
-        center = self.world_center(spot)
-        slicer.vtkMRMLSliceNode.JumpAllSlices(self.scene, *center, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
-        for kind, move in (("vtkMRMLCrosshairNode", "SetCrosshairRAS"), ("vtkMRMLCameraNode", "SetFocalPoint")):
-            for index in range(self.scene.GetNumberOfNodesByClass(kind)):
-                getattr(self.scene.GetNthNodeByClass(index, kind), move)(*center)
+        """Move all views to a hot spot; see :func:`jump_to`."""
+        jump_to(self.scene, self.world_center(spot))
 
     def decisions(self) -> dict[int, dict]:
         """See :func:`decisions_of`."""

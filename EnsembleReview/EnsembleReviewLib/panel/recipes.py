@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,7 @@ class Done:
         volumes, masks: names of the nodes. volumeFiles, maskFiles: the files that hold the same, None where none does.
         experts: ids of models.
         fusion, device: as in the panel.
+        large: ``sam3`` and ``medgemma`` as in EnsembleLogic.process, where they were asked.
     """
 
     volumes: Sequence[str]
@@ -24,6 +25,7 @@ class Done:
     experts: Sequence[str]
     fusion: str
     device: str
+    large: Mapping = field(default_factory=dict)
 
 
 def python_recipe(done: Done) -> str:
@@ -36,6 +38,7 @@ def python_recipe(done: Done) -> str:
             lines.append(f"{word} = [{nodes}]")
             arguments.append(argument.format(word))
     arguments += [f"experts={list(done.experts)!r}", f"fusion={done.fusion!r}", f"device={done.device!r}"]
+    arguments += [f"{name}={given!r}" for name, given in done.large.items()]
     lines.append(f"nodes = EnsembleReviewLogic().process({', '.join(arguments)})")
     return "\n".join(lines) + "\n"
 
@@ -50,6 +53,14 @@ def command_recipe(done: Done, command: str) -> str:
     if done.masks:
         files = zip(done.masks, done.maskFiles, strict=True)
         words += ["--masks", *(_file(name, path, ".seg.nrrd", lines) for name, path in files)]
+    sam3 = done.large.get("sam3", {})
+    for name, given in done.large.items():
+        words += [f"--{name}", given["checkpoint"]]
+    for prompt in sam3.get("prompts", []):
+        if prompt.get("text"):
+            words += ["--prompt", f"{prompt['structure']}={prompt['text']}"]
+        else:
+            lines.append("# Boxes for SAM 3 cannot be given on the command line; a job file can hold them.")
     if done.device != "auto":
         words += ["--device", done.device]
     lines.append(f"{command} ensemble {shlex.join(words)}")

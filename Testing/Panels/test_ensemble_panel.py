@@ -437,7 +437,7 @@ def test_boxes_of_medgemma_reach_sam3_only_when_a_person_has_checked_them(applic
     large.show(tmp_path)
     assert "A bright area." in ui.adviceLabel.text and "a person decides" in ui.adviceLabel.text
     assert ui.boxesList.item(0).text() == "whole tumour, 20 x 30 x 10 mm"
-    assert "medgemma" not in json.dumps(large.sam3), "a box that nobody checked is shown to SAM 3"
+    assert "box_lps" not in json.dumps(large.sam3), "a box that nobody checked is shown to SAM 3"
     ui.boxesList.setCurrentRow(0)
     assert [node.GetSliceToRAS().GetElement(n, 3) for n in range(3)] == pytest.approx([0, 5, 10])
     large._boxes.check("0")

@@ -25,6 +25,7 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 from EnsembleReviewLib.ensemble_logic import EnsembleLogic
+from EnsembleReviewLib.expert_colors import expert_color
 from EnsembleReviewLib.panel.case import ReviewCase, jump_to
 from EnsembleReviewLib.panel.check_list import CheckList, Entry
 from EnsembleReviewLib.panel.choices import chosen_nodes, remember_nodes
@@ -38,7 +39,6 @@ from EnsembleReviewLib.panel.recipes import Done, command_recipe, python_recipe
 from EnsembleReviewLib.panel.shortcuts import Shortcuts
 from EnsembleReviewLib.panel.word_section import WordSection, WordWidgets
 from EnsembleReviewLib.panel.worklist import Worklist, light_html
-from EnsembleReviewLib.report import expert_color
 from MRISegSuiteLib.environment import WorkerEnvironment
 from MRISegSuiteLib.errors import SuiteError
 from MRISegSuiteLib.panel.copying import file_of_node, suite_command

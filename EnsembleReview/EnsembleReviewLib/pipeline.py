@@ -26,7 +26,7 @@ from .experts.sam3 import Sam3Expert
 from .fusion import FusionSettings, fuse
 from .hot_spots import find_hot_spots
 from .opinions import Abstention, Opinion
-from .results import Findings, write_results
+from .results import STAGES, Findings, write_results
 from .traffic_light import AgreementSettings, light_of
 
 #: Where each step ends, as a fraction of the whole job: with models to run, and without.
@@ -43,8 +43,9 @@ def run(job: Job, context: JobContext) -> Result:
     ``experts`` (ids of models; every glioma model where neither this nor masks are given), ``labels`` (name -> value
     of label maps), ``mask_names`` (what to call the masks), ``fusion`` (majority, staple, weighted, confidence),
     ``weights`` (expert -> weight), ``tie``, ``staple_region``, ``staple_prior`` (see fusion.methods), ``vote``
-    (regions or labels, see expert_panel), ``device``, ``settings`` (path of another agreement.json), ``sam3`` (see
-    experts.sam3) and ``medgemma`` (see experts.medgemma), both off where they are not given.
+    (regions or labels, see expert_panel), ``device``, ``settings`` (path of another agreement.json), ``without``
+    (list: "report" leaves it and its pictures out), ``sam3`` (see experts.sam3) and ``medgemma`` (see
+    experts.medgemma), both off where they are not given.
 
     Raises:
         SuiteError: of the kind that names what is wrong.
@@ -71,10 +72,12 @@ def run(job: Job, context: JobContext) -> Result:
         for text in opinion.warnings:
             context.warn(f"{opinion.title}: {text}")
     if not opinions:
-        why = "; ".join(f"{a.title}: {a.why}" for a in abstentions)
-        raise BadInput(f"Nobody on the panel has an answer. {why}", "Add masks (--masks) or experts (--experts).")
+        why = "; ".join(f"{a.title}: {a.why}" for a in abstentions) or "There is no model for gliomas here."
+        raise BadInput(f"Nobody on the panel has an answer. {why}",
+                       "Give masks (--masks), choose models (--experts), or add one (mriseg models add PATH).")
     context.progress("Fusing", share["ask"])
     findings = examine(ExpertPanel(opinions, case.grid, abstentions, vote), settings, limits, context)
+    findings.channels = [channel.name for channel in case.channels]
     context.progress("Writing the results", share["measure"])
     image = case.channels[0].image if case.channels else None
     return write_results(findings, image, job, context, share["measure"], advice)
@@ -189,6 +192,9 @@ def _checked(given: dict) -> tuple[FusionSettings, AgreementSettings, str]:
     vote = given.get("vote", REGIONS)
     if vote not in VOTES:
         raise BadArguments(f"The vote is {vote!r}.", f"Choose one of {', '.join(VOTES)}.")
+    without = given.get("without") or []
+    if not isinstance(without, list) or not set(without) <= set(STAGES):
+        raise BadArguments(f"What to leave out is {without!r}.", f"Choose among {', '.join(STAGES)}.")
     weights = given.get("weights") or {}
     if not isinstance(weights, dict) or not all(_is_number(weight) for weight in weights.values()):
         raise BadArguments(f"The weights are {weights!r}.", "Give a number for each expert.")

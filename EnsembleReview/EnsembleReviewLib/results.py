@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,8 @@ from .report import write_ensemble_report
 from .traffic_light import AgreementSettings, Light, worst
 from .uncertainty import entropy, largest, mutual_information
 
+#: What can be left out (job parameter ``without``).
+STAGES = ("report",)
 _VOLUME = "number of voxels times their volume"
 PANEL_FILE, HOT_SPOTS_FILE, ADVICE_FILE = "panel.json", "hot_spots.json", "advice.json"
 
@@ -40,6 +42,7 @@ class Findings:
     Attributes:
         panel, fusion, agreements, lights, limits: see their classes; ``lights`` in the order of ``agreements``.
         spots, numbers: see ``hot_spots.find_hot_spots``.
+        channels: names of the case's images, as far as they are known.
     """
 
     panel: ExpertPanel
@@ -49,6 +52,7 @@ class Findings:
     limits: AgreementSettings
     spots: list[HotSpot]
     numbers: np.ndarray
+    channels: list[str] = field(default_factory=list)
 
 
 def write_results(
@@ -103,6 +107,8 @@ def write_results(
                      f"majority there; {where}.")
     write_table(result.measurements, folder / "table.csv")
     write_pairs(findings.agreements, folder / "pairs.csv")
+    if "report" in (job.parameters.get("without") or []):
+        return result
     context.progress("Drawing the report", begin + 0.4 * (1 - begin))
     record = result.to_record() | {
         "warnings": context.warnings,
@@ -243,6 +249,7 @@ def _settings(settings: FusionSettings) -> dict:
 
 def _parameters(findings: Findings) -> dict:
     return {
+        "channel_names": findings.channels,
         "fused_by": _settings(findings.fusion.settings),
         "panel": [opinion.expert for opinion in findings.panel.opinions],
         "abstained": [abstention.expert for abstention in findings.panel.abstentions],
@@ -257,7 +264,8 @@ def _parameters(findings: Findings) -> dict:
 def _facts(findings: Findings) -> dict[str, str]:
     light = worst(findings.lights)
     count = len(findings.panel.groups)
-    facts = {
+    facts = {"Channels": ", ".join(name or "unknown" for name in findings.channels)} if findings.channels else {}
+    facts |= {
         "Fusion": DESCRIPTIONS[findings.fusion.settings.method],
         "Opinions": f"{len(findings.panel.opinions)}, {count} of them independent",
         "Agreement": f"{light or 'no word'}; a person decides",

@@ -76,6 +76,17 @@ def test_importing_what_the_gui_imports_brings_no_torch(module):
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("module", ["KneeSegLib.knee_logic", "EnsembleReviewLib.ensemble_logic"])
+def test_a_logic_brings_nothing_that_slicer_lacks(module):
+    """Not even through what it imports: reports are drawn by the worker, which has matplotlib."""
+    pytest.importorskip("slicer", reason="slicer-core is not installed")
+    lacking = HEAVY | {"matplotlib", "PIL", "yaml", "jsonschema"}
+    code = f"import sys, slicer, {module}; print({lacking!r} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == "set()"
+
+
 def test_the_layers_of_imports_hold(repository):
     pytest.importorskip("importlinter")
     done = subprocess.run(

@@ -36,7 +36,8 @@ def write_case(folder) -> None:
 
 
 def ran(case, masks=("a.nii.gz", "b.nii.gz", "c.nii.gz"), image="case_flair.nii.gz", **parameters):
-    """The task in this process: ``(result, folder, warnings)``."""
+    """The task in this process, without its report unless ``without=[]``: ``(result, folder, warnings)``."""
+    parameters = {"without": ["report"], **parameters}
     inputs = {"masks": [str(case / name) for name in masks]} if masks else {}
     if image:
         inputs["image"] = str(case / image)

@@ -198,7 +198,7 @@ def test_both_take_part_in_a_panel(tmp_path, sam3, medgemma):
     prompts = [{"structure": "whole_tumour", "box_lps": corners, "source": "medgemma", "confirmed": True}]
     result, folder, warnings = ran(
         tmp_path, sam3={"checkpoint": str(sam3), "prompts": prompts}, medgemma={"checkpoint": str(medgemma)},
-        device="cpu")  # fmt: skip
+        device="cpu", without=[])  # fmt: skip
     panel = json.loads((folder / "panel.json").read_text())
     assert [expert["id"] for expert in panel["experts"]] == ["a", "b", "c", "sam3"]
     assert panel["experts"][3]["prompted_by"] == ["medgemma"]

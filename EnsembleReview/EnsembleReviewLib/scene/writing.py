@@ -12,7 +12,7 @@ from MRISegSuiteLib.scene import colors, hierarchy, provenance, segmentations, t
 from MRISegSuiteLib.scene.geometry import local_to_world, matrix_of_array, volume_ijk_to_ras
 from MRISegSuiteLib.scene.parts import connect
 
-from ..report import expert_color
+from ..expert_colors import expert_color
 from .loading import LoadedJob
 from .nodes import EXPERT_TAG, FIELDS, HOT_SPOTS_ATTRIBUTE, PANEL_ATTRIBUTE, STRUCTURE_TAG, EnsembleNodes
 

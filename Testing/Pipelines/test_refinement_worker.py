@@ -52,6 +52,12 @@ def test_the_worker_answers_as_the_library_does_survives_errors_and_ends(client)
     assert process.poll() is not None and not folder.exists()
 
 
+def test_the_worker_ends_with_whoever_started_it(client):
+    client.start()
+    client._process.stdin.close()  # what the system does when the application is killed
+    assert client._process.wait(60) == 0
+
+
 def test_a_worker_that_is_gone_is_told_and_the_next_click_starts_another(client):
     client.start()
     client._process.kill()

@@ -14,6 +14,7 @@ import slicer
 import vtk
 
 from MRISegSuiteLib.errors import BadArguments
+from MRISegSuiteLib.scene import hierarchy
 from MRISegSuiteLib.scene.geometry import RAS_TO_LPS, local_to_world, volume_ijk_to_ras
 from MRISegSuiteLib.scene.parts import connect, parts_of, volume_of_part
 
@@ -241,15 +242,18 @@ class ReviewCase:
             segment.SetTag(name, text)
 
     def _snapshot(self):
-        """A hidden copy of the fusion as it is before the review; it is saved with the scene."""
+        """A copy of the fusion as it is before the review, not shown in the views. It is a node as any other:
+        Slicer's dialog for saving leaves out hidden ones."""
         node = self.scene.CreateNodeByClass("vtkMRMLSegmentationNode")
         node.UnRegister(None)
-        node.SetName(self.scene.GenerateUniqueName(f"{self.nodes.fusion.GetName()} as fused"))
-        node.SetHideFromEditors(True)
+        node.SetName(self.scene.GenerateUniqueName(f"{self.nodes.fusion.GetName()} before the review"))
         node.GetSegmentation().DeepCopy(self.nodes.fusion.GetSegmentation())
         node.SetAndObserveTransformNodeID(self.nodes.fusion.GetTransformNodeID())
         self.scene.AddNode(node)
+        node.CreateDefaultDisplayNodes()
+        node.GetDisplayNode().SetVisibility(False)
         connect(node, BEFORE, self.nodes.fusion, self.volume, {})
+        hierarchy.place(self.scene, node, hierarchy.parent_item(self.scene, self.nodes.fusion))
         return node
 
 

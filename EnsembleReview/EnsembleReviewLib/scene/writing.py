@@ -14,7 +14,7 @@ from MRISegSuiteLib.scene.parts import connect
 
 from ..expert_colors import expert_color
 from .loading import LoadedJob
-from .nodes import EXPERT_TAG, FIELDS, HOT_SPOTS_ATTRIBUTE, PANEL_ATTRIBUTE, STRUCTURE_TAG, EnsembleNodes
+from .nodes import FIELDS, HOT_SPOTS_ATTRIBUTE, PANEL_ATTRIBUTE, EnsembleNodes, segment_id_of
 
 _MAPS = {"disagreement": "Disagreement", "mutual_information": "Mutual information"}
 
@@ -31,7 +31,8 @@ def write_parts(scene, base: str, loaded: LoadedJob, volumeNode, parent: int) ->
     method = loaded.panel["fusion"]["method"]
 
     def add(node, part: str):
-        connect(node, part, nodes.fusion, volumeNode, attributes)
+        # Maps are never written again, so nothing has to tell whether somebody changed their millions of voxels.
+        connect(node, part, nodes.fusion, volumeNode, attributes, seal=node.IsA("vtkMRMLTableNode"))
         hierarchy.place(scene, node, parent)
         return node
 
@@ -92,7 +93,7 @@ def _experts(scene, name: str, loaded: LoadedJob, volumeNode):
         image, values = loaded.experts[expert["id"]]
         looks, ids = [], {}
         for structure, value in values.items():
-            identifier = f"{expert['role']}_{structure}"
+            identifier = segment_id_of(expert, structure)
             title = f"{expert['title']}: {structure_of(structure, value).title.lower()}"
             looks.append(_look(structure, value, identifier, title, expert_color(number)))
             ids[identifier] = value
@@ -103,10 +104,6 @@ def _experts(scene, name: str, loaded: LoadedJob, volumeNode):
                 closed_surfaces=False)
         else:
             segmentations.add_layer(node, image, ids, looks, volumeNode, expert["title"], kind)
-        for structure in values:
-            segment = node.GetSegmentation().GetSegment(f"{expert['role']}_{structure}")
-            segment.SetTag(EXPERT_TAG, expert["id"])
-            segment.SetTag(STRUCTURE_TAG, structure)
     display = node.GetDisplayNode()
     display.SetVisibility(False)
     display.SetVisibility3D(False)

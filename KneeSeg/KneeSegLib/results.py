@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from MRISegSuiteLib.images.reading import Volume
 from MRISegSuiteLib.images.segmentation_files import write_segmentation
 from MRISegSuiteLib.images.writing import write_image
 from MRISegSuiteLib.jobs import Job, JobContext, Measurement, Result
+from MRISegSuiteLib.jobs.tables import write_table
 from MRISegSuiteLib.meshes.polydata import set_point_data, write_vtp
 
 from .followup.change import KneeChange
@@ -170,19 +170,3 @@ def measurements_of(found: Sequence[dict]) -> list[Measurement]:
         if "sd" in row:
             rows.append(Measurement(name=f"{row['name']}_SD", value=row["sd"], **where))
     return rows
-
-
-def write_table(measurements: list[Measurement], path: Path) -> None:
-    """The table as CSV: a line a region, a column an outcome with its unit."""
-    columns = list(dict.fromkeys((m.name, m.unit) for m in measurements))
-    lines: dict[tuple[str, str], dict] = {}
-    for m in measurements:
-        lines.setdefault((m.structure, m.region), {})[(m.name, m.unit)] = m.value
-    with open(path, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["structure", "region", *(f"{name} ({unit})" for name, unit in columns)])
-        for (structure, region), values in lines.items():
-            cells = (values.get(column) for column in columns)
-            writer.writerow(
-                [structure, region, *("" if v is None or not np.isfinite(v) else f"{v:.6g}" for v in cells)]
-            )

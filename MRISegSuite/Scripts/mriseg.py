@@ -13,9 +13,9 @@ from pathlib import Path
 
 
 def _add_libraries():
-    """Put the folders that hold MRISegSuiteLib and KneeSegLib on the path (one folder once installed, two before)."""
+    """Put the folders of the libraries on the path: one folder once installed, one for each module before."""
     module = Path(__file__).resolve().parents[1]
-    for folder in (module, module.parent / "KneeSeg"):
+    for folder in (module, module.parent / "KneeSeg", module.parent / "EnsembleReview"):
         if folder.is_dir() and str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
 

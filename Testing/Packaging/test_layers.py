@@ -13,7 +13,7 @@ UNSAFE = {"pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 
 
 def sources(repository):
-    for root in ("MRISegSuite", "KneeSeg"):
+    for root in ("MRISegSuite", "KneeSeg", "EnsembleReview"):
         yield from sorted((repository / root).rglob("*.py"))
 
 
@@ -66,14 +66,25 @@ def test_nothing_unsafe_is_imported_and_weights_are_loaded_as_data_only(reposito
 
 @pytest.mark.parametrize("module", [
     "MRISegSuiteLib.jobs", "MRISegSuiteLib.models", "MRISegSuiteLib.environment", "MRISegSuiteLib.images",
-    "MRISegSuiteLib.meshes", "MRISegSuiteLib.reports", "MRISegSuiteLib.cli.main", "KneeSegLib.measure",
-    "KneeSegLib.pipeline",
+    "MRISegSuiteLib.measures", "MRISegSuiteLib.meshes", "MRISegSuiteLib.reports", "MRISegSuiteLib.cli.main",
+    "KneeSegLib.measure", "KneeSegLib.pipeline",
 ])
 def test_importing_what_the_gui_imports_brings_no_torch(module):
     code = f"import sys, {module}; print(sorted({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("module", ["KneeSegLib.knee_logic", "EnsembleReviewLib.ensemble_logic"])
+def test_a_logic_brings_nothing_that_slicer_lacks(module):
+    """Not even through what it imports: reports are drawn by the worker, which has matplotlib."""
+    pytest.importorskip("slicer", reason="slicer-core is not installed")
+    lacking = HEAVY | {"matplotlib", "PIL", "yaml", "jsonschema"}
+    code = f"import sys, slicer, {module}; print({lacking!r} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == "set()"
 
 
 def test_the_layers_of_imports_hold(repository):
@@ -90,7 +101,8 @@ def test_what_the_gui_process_runs_needs_nothing_that_slicer_lacks(repository):
     """Everything but the standard library, Slicer's own packages and ours is imported inside functions."""
     bundled = set(sys.stdlib_module_names) | {
         "numpy", "scipy", "SimpleITK", "vtk", "vtkmodules", "pydicom", "slicer", "qt", "ctk", "mrml", "vtkAddon",
-        "vtkSegmentationCore", "vtkSegmentationCorePython", "MRISegSuiteLib", "KneeSegLib", "PythonQt", "SampleData",
+        "vtkSegmentationCore", "vtkSegmentationCorePython", "MRISegSuiteLib", "KneeSegLib", "EnsembleReviewLib",
+        "PythonQt", "SampleData",
         "vtkSlicerSegmentationsModuleMRMLPython",
     }
     # reports run in the worker, which has matplotlib

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 from .. import __version__
 from ..errors import BadArguments
@@ -58,6 +59,41 @@ def parser() -> argparse.ArgumentParser:
                            "shortest_ms, longest_ms, least_r_squared, skip_first_echo=yes, without_fat=yes, "
                            "without_fluid=yes, without_diffusion=yes")
     _add_device(knee)
+
+    ensemble = command("ensemble", "Fuse the opinions of several experts (models, or masks that are there) on a case, "
+                                   "and measure where they disagree.")
+    ensemble.add_argument("input", nargs="*", metavar="IMAGE",
+                          help="images of the case, as FILE or CHANNEL=FILE (FLAIR=a.nii.gz T1c=b.nii.gz); results "
+                               "lie on the grid of the first; may be left out with --masks")
+    ensemble.add_argument("--out", metavar="DIR", required=True, help="output folder")
+    ensemble.add_argument("--experts", metavar="ID,...", type=lambda text: text.split(","),
+                          help="models to ask (see: mriseg models list); every glioma model where neither this nor "
+                               "--masks is given")
+    ensemble.add_argument("--masks", metavar="FILE", nargs="+", default=[],
+                          help="masks, each of one expert: .seg.nrrd, label maps, or probability maps from 0 to 1")
+    ensemble.add_argument("--labels", metavar="NAME=NUMBER,...", type=labels,
+                          help="what the numbers of label maps mean; a mask with one number is a lesion, 1, 2 and 4 "
+                               "are taken for the labels of BraTS")
+    ensemble.add_argument("--fusion", choices=("majority", "staple", "weighted", "confidence"), default="majority",
+                          help="default: %(default)s; confidence needs probabilities")
+    ensemble.add_argument("--weights", metavar="EXPERT=NUMBER,...", type=weights, default={},
+                          help="for --fusion weighted; by default each expert's mean Dice with the others")
+    ensemble.add_argument("--vote", choices=("regions", "labels"), default="regions",
+                          help="tumors: vote on whole tumor, core and enhancing tumor, or on each label for itself "
+                               "(default: %(default)s)")
+    ensemble.add_argument("--staple-region", choices=("box", "image"), default="box",
+                          help="voxels that STAPLE counts: box around all votes, or the whole image "
+                               "(default: %(default)s)")
+    ensemble.add_argument("--staple-prior", metavar="P", type=float,
+                          help="prior of STAPLE, between 0 and 1 (default: the mean vote)")
+    ensemble.add_argument("--sam3", metavar="FOLDER",
+                          help="ask SAM 3 too: a local checkpoint; needs transformers 5, and --prompt")
+    ensemble.add_argument("--prompt", metavar="STRUCTURE=WORDS", action="append", default=[], type=prompt,
+                          help="words for SAM 3, e.g. whole_tumour=\"brain tumor\"; may be given again")
+    ensemble.add_argument("--medgemma", metavar="FOLDER",
+                          help="ask MedGemma too (a local checkpoint): sequence, slices and findings in words; it has "
+                               "no vote")
+    _add_device(ensemble)
 
     batch = command("batch", "Run a table of scans, each a job of its own; started again, it goes on where it was.")
     batch.add_argument("manifest", metavar="MANIFEST.csv",
@@ -122,6 +158,37 @@ def labels(text: str) -> dict[str, int | list[int]]:
     return found
 
 
+def prompt(text: str) -> dict[str, str]:
+    """``whole_tumour=brain tumor`` as the prompt of a job.
+
+    Raises:
+        argparse.ArgumentTypeError: not of that form.
+    """
+    structure, equals, words = (piece.strip() for piece in text.partition("="))
+    if not (structure and equals and words):
+        raise argparse.ArgumentTypeError(f"{text!r} is not STRUCTURE=WORDS")
+    return {"structure": structure, "text": words}
+
+
+def weights(text: str) -> dict[str, float]:
+    """``a=2,b=0.5`` as a dictionary of numbers.
+
+    Raises:
+        argparse.ArgumentTypeError: not of that form, or a name twice.
+    """
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, value = (piece.strip() for piece in part.rpartition("="))
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not (name and equals and math.isfinite(number) and number >= 0) or name in found:
+            raise argparse.ArgumentTypeError(f"{part!r} is not EXPERT=NUMBER (0 or more), or repeats an expert")
+        found[name] = number
+    return found
+
+
 def settings(text: str) -> dict:
     """``method=exact,te_ms=7.5+42.5,skip_first_echo=yes`` as a dictionary of texts, numbers, lists and truths.
 
@@ -153,6 +220,14 @@ def check_together(arguments) -> None:
     Raises:
         BadArguments
     """
+    if arguments.command == "ensemble":
+        if not arguments.input and not arguments.masks:
+            raise BadArguments("There is nothing to fuse.", "Name the images of a case, or give --masks.")
+        if arguments.weights and arguments.fusion != "weighted":
+            raise BadArguments("--weights need --fusion weighted.")
+        if bool(arguments.sam3) != bool(arguments.prompt):
+            raise BadArguments("--sam3 and --prompt need each other: SAM 3 answers to a prompt.")
+        return
     if arguments.command != "knee":
         return
     if arguments.input is None and arguments.segmentation is None:

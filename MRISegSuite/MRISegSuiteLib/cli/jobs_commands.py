@@ -57,6 +57,49 @@ def knee_job(arguments) -> Job:
     return Job("knee", inputs, parameters, model)
 
 
+def ensemble(arguments, worker: WorkerPython) -> int:
+    """``mriseg ensemble``"""
+    return run_job(ensemble_job(arguments), Path(arguments.out), worker)
+
+
+def ensemble_job(arguments) -> Job:
+    """The job of ``mriseg ensemble`` with these arguments.
+
+    Raises:
+        SuiteError: a file is not there.
+    """
+    inputs: dict = {}
+    parameters = {"fusion": arguments.fusion, "vote": arguments.vote, "device": arguments.device}
+    images = [_channel_and_file(text) for text in arguments.input]
+    if images:
+        inputs["image"] = images[0][1]
+        if images[1:]:
+            inputs["channels"] = [path for _, path in images[1:]]
+        if any(name for name, _ in images):
+            parameters["channel_names"] = [name for name, _ in images]
+    if arguments.masks:
+        inputs["masks"] = [_existing(path) for path in arguments.masks]
+    given = {"experts": arguments.experts, "labels": arguments.labels, "weights": arguments.weights}
+    parameters |= {name: value for name, value in given.items() if value}
+    if arguments.sam3:
+        parameters["sam3"] = {"checkpoint": _existing(arguments.sam3), "prompts": arguments.prompt}
+    if arguments.medgemma:
+        parameters["medgemma"] = {"checkpoint": _existing(arguments.medgemma)}
+    if arguments.fusion == "staple":
+        parameters["staple_region"] = arguments.staple_region
+        if arguments.staple_prior is not None:
+            parameters["staple_prior"] = arguments.staple_prior
+    return Job("ensemble", inputs, parameters)
+
+
+def _channel_and_file(text: str) -> tuple[str, str]:
+    """``FLAIR=a.nii.gz`` as ("FLAIR", absolute path); a plain file has no channel name."""
+    name, equals, path = text.partition("=")
+    if equals and not Path(text).exists():
+        return name, _existing(path)
+    return "", _existing(text)
+
+
 def run(arguments, worker: WorkerPython) -> int:
     """``mriseg run JOB.json``"""
     path = Path(arguments.job)

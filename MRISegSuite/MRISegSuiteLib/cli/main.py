@@ -12,6 +12,7 @@ from .worker_python import WorkerPython
 _COMMANDS = {
     "demo": jobs_commands.demo,
     "knee": jobs_commands.knee,
+    "ensemble": jobs_commands.ensemble,
     "batch": batch_command.batch,
     "run": jobs_commands.run,
     "models": models_command.models,

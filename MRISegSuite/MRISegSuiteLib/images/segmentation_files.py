@@ -115,7 +115,7 @@ def read_segmentation(
     path = Path(path)
     image = read_image_file(path)
     warn = warn or _refuse
-    segments = _segments_of(image)
+    segments = segments_of(image)
     if segments:
         masks = _masks_of_segments(image, segments, labels, accepted, path, warn)
     else:
@@ -123,7 +123,41 @@ def read_segmentation(
     return _painted(masks, image, warn, path)
 
 
-def _segments_of(image: sitk.Image) -> list[dict[str, str]]:
+def read_masks(
+    path,
+    labels: Mapping[str, int | Collection[int]] | Callable[[list[int]], Mapping] | None = None,
+    accepted: Collection[str] | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> tuple[sitk.Image, dict[str, np.ndarray]]:
+    """Read a segmentation as one mask for each structure: overlapping ones keep all their voxels, and may be empty.
+
+    An opinion of "nothing is there" is an answer: a label whose value the file does not hold gives an empty mask, here
+    where :func:`read_segmentation` takes it for a mistake.
+
+    Args:
+        path, accepted, warn: see :func:`read_segmentation`.
+        labels: for a plain label map: name -> value or values; or a function that is given the values of the file
+            (without 0) and returns that.
+
+    Returns:
+        (an image with the file's grid, {name: bool array (k, j, i)}).
+
+    Raises:
+        UnreadableImage, WrongContent, BadArguments
+    """
+    path = Path(path)
+    image = read_image_file(path)
+    warn = warn or _refuse
+    segments = segments_of(image)
+    if segments:
+        masks = _masks_of_segments(image, segments, None if callable(labels) else labels, accepted, path, warn)
+    else:
+        image = as_single_3d(image, path)
+        masks = _masks_of_labels(image, labels, accepted, path, warn, absent_is_empty=True)
+    return _grid_of(image), masks
+
+
+def segments_of(image: sitk.Image) -> list[dict[str, str]]:
     """The segments that the header describes: dictionaries of ID, Name, LabelValue, Layer …; empty for other files."""
     found: dict[int, dict[str, str]] = {}
     for key in image.GetMetaDataKeys():
@@ -175,7 +209,7 @@ def _masks_of_segments(image, segments, labels, accepted, path, warn) -> dict[st
     return masks
 
 
-def _masks_of_labels(image, labels, accepted, path, warn) -> dict[str, np.ndarray]:
+def _masks_of_labels(image, labels, accepted, path, warn, absent_is_empty=False) -> dict[str, np.ndarray]:
     image = as_single_3d(image, path)
     array = sitk.GetArrayFromImage(image)
     if array.dtype.kind == "f":
@@ -187,13 +221,15 @@ def _masks_of_labels(image, labels, accepted, path, warn) -> dict[str, np.ndarra
             )
         array = array.astype(np.int64)
     values = [int(value) for value in np.unique(array) if value != 0]
-    if not values:
+    if not values and not absent_is_empty:
         raise WrongContent(f"{path} is empty: every voxel is 0.", "Give a label map with structures in it.")
     if len(values) > 255:
         raise WrongContent(
             f"{path} holds {len(values)} different values: a scan, not a label map.",
             "Give a label map or a .seg.nrrd.",
         )
+    if callable(labels):
+        labels = labels(values)
     if not labels:
         raise BadArguments(
             f"{path} is a label map without names; it holds the values {_listed(values)}.",
@@ -212,7 +248,8 @@ def _masks_of_labels(image, labels, accepted, path, warn) -> dict[str, np.ndarra
                 f"{given!r} is not the name of a structure.", f"Names are: {', '.join(sorted(accepted))}."
             )
         wanted = _whole_numbers(given, wanted)
-        if not set(wanted) & set(values):  # of several parts (bone, lesion in it) some may be absent, not all
+        if not set(wanted) & set(values) and not absent_is_empty:
+            # of several parts (bone, lesion in it) some may be absent, not all
             raise BadArguments(
                 f"{given}={'+'.join(map(str, wanted))}: {path} does not hold that value; it holds {_listed(values)}.",
                 "Correct --labels, or leave that structure out.",
@@ -262,11 +299,18 @@ def _painted(masks: dict[str, np.ndarray], image: sitk.Image, warn, path) -> tup
             + "."
         )
     labels = sitk.GetImageFromArray(result)
-    labels.SetSpacing(image.GetSpacing()[:3])
-    labels.SetOrigin(image.GetOrigin()[:3])
-    dimension = image.GetDimension()
-    labels.SetDirection(np.array(image.GetDirection()).reshape(dimension, dimension)[:3, :3].ravel().tolist())
+    labels.CopyInformation(_grid_of(image))
     return labels, names
+
+
+def _grid_of(image: sitk.Image) -> sitk.Image:
+    """A 3D uint8 image of zeros with the place in space of ``image``, which may have more dimensions or components."""
+    dimension = image.GetDimension()
+    grid = sitk.Image(image.GetSize()[:3], sitk.sitkUInt8)
+    grid.SetSpacing(image.GetSpacing()[:3])
+    grid.SetOrigin(image.GetOrigin()[:3])
+    grid.SetDirection(np.array(image.GetDirection()).reshape(dimension, dimension)[:3, :3].ravel().tolist())
+    return grid
 
 
 def match_name(given: str, accepted: Collection[str] | None) -> str | None:

@@ -129,6 +129,71 @@ def value_montage(
     return figure
 
 
+def outline_montage(
+    image: sitk.Image | None,
+    masks: Mapping[str, sitk.Image],
+    colors: Mapping[str, Color],
+    plane: str = "axial",
+    count: int = 4,
+    width_inches: float = 10.0,
+    at: Sequence[tuple[float, float, float]] = (),
+    titles: Sequence[str] = (),
+) -> Figure:
+    """``count`` slices with the outlines of masks that may overlap, such as several opinions on one structure.
+
+    Args:
+        image: the scan on the grid of the masks; None draws on black.
+        masks: name -> mask, all on one grid.
+        colors: name -> RGB 0..1.
+        plane, count, width_inches: see :func:`slice_montage`.
+        at: places (LPS, mm) whose slices are shown instead, each marked with a ring.
+        titles: what stands over each slice.
+    """
+    view = PLANES[plane]
+    first = next(iter(masks.values()))
+    any_mask = first > 0
+    for mask in masks.values():
+        any_mask = any_mask | (mask > 0)
+    gray, union, spacing = _arrays(image, any_mask, view.axes)
+    arrays = {name: sitk.GetArrayFromImage(to_canonical(mask, view.axes)) > 0 for name, mask in masks.items()}
+    like = to_canonical(first, view.axes)
+    rings = [like.TransformPhysicalPointToIndex(point) for point in at]
+    chosen = [ring[2] for ring in rings] or _best_slices(union, {"any": 1}, count)
+    rows, columns = _window(union, {"any": 1}, spacing)
+    low, high = (0.0, 1.0) if gray is None else np.percentile(gray[chosen], (0.5, 99.7))
+    figure, cells = _grid(len(chosen), rows, columns, spacing, width_inches)
+    for number, (axes, k) in enumerate(zip(cells, chosen, strict=True)):
+        shown = None if gray is None else gray[k, rows, columns]
+        _draw_outlines(axes, shown, {n: a[k, rows, columns] for n, a in arrays.items()}, colors, spacing, (low, high))
+        if rings:
+            across, down, _ = rings[number]
+            place = ((across - columns.start + 0.5) * spacing[2], (down - rows.start + 0.5) * spacing[1])
+            axes.plot(*place, marker="o", markersize=16, markerfacecolor="none", markeredgecolor="white")
+        _letter(axes, view.letters)
+        if number < len(titles):
+            axes.text(0.03, 0.965, titles[number], transform=axes.transAxes, color="white", fontsize=8, va="top")
+    return figure
+
+
+def _draw_outlines(axes, gray, masks, colors, spacing, limits) -> None:
+    """Outlines over a slice: the first solid, the others dashed in turn, so that coinciding ones all stay visible."""
+    height, width = next(iter(masks.values())).shape
+    extent = (0, width * spacing[2], height * spacing[1], 0)
+    background = np.zeros((height, width)) if gray is None else gray
+    axes.imshow(background, cmap="gray", vmin=limits[0], vmax=limits[1], extent=extent, interpolation="bilinear")
+    x = (np.arange(-1, width + 1) + 0.5) * spacing[2]
+    y = (np.arange(-1, height + 1) + 0.5) * spacing[1]
+    for number, (name, mask) in enumerate(masks.items()):
+        if mask.any():
+            padded = np.pad(mask, 1).astype(float)
+            style = (3 * number, (3, 3 * max(1, len(masks) - 2))) if number else "solid"
+            axes.contour(x, y, padded, levels=[0.5], colors=[colors[name]], linewidths=1.1, linestyles=[style])
+    axes.set_xlim(extent[0], extent[1])
+    axes.set_ylim(extent[2], extent[3])
+    axes.set_aspect("equal")
+    axes.axis("off")
+
+
 def _grid(count: int, rows: slice, columns: slice, spacing, width_inches: float, below_inches: float = 0.0):
     """A black figure with ``count`` cells of the window's shape, four a row, and room below; figure and axes."""
     across = min(count, 4)

@@ -158,6 +158,35 @@ def write_segmentation_for_job(segmentationNode, volumeNode, known_names, folder
     return _write(image, Path(folder) / "segmentation.nrrd"), labels, warnings
 
 
+def write_masks_for_job(segmentationNode, volumeNode, path) -> tuple[Path, list[str]]:
+    """Write every segment as a mask of its own, also where segments overlap or are empty, with its name.
+
+    Args:
+        segmentationNode: the segmentation; not changed.
+        volumeNode: the volume it was made on, or None.
+        path: where to write; ends in ``.seg.nrrd`` and is read by ``images.segmentation_files.read_masks``.
+
+    Returns:
+        The path, and the names.
+
+    Raises:
+        WrongContent: there is no segment.
+        BadInput, UnwritableOutput, DiskFull
+    """
+    segmentation = segmentationNode.GetSegmentation()
+    ids = [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
+    if not ids:
+        raise WrongContent(f'The segmentation "{segmentationNode.GetName()}" has no segment.', "Choose another one.")
+    images = [label_image_of_segmentation(segmentationNode, {segment_id: 1}, volumeNode)[0] for segment_id in ids]
+    layered = sitk.Compose(images) if len(images) > 1 else images[0]
+    names = [segmentation.GetSegment(segment_id).GetName() for segment_id in ids]
+    for number, name in enumerate(names):
+        fields = {"ID": ids[number], "Name": name, "LabelValue": "1", "Layer": str(number)}
+        for key, value in fields.items():
+            layered.SetMetaData(f"Segment{number}_{key}", value)
+    return _write(layered, Path(path)), names
+
+
 def _write(image: sitk.Image, path: Path) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

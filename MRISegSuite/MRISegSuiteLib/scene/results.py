@@ -7,7 +7,11 @@ import importlib
 from ..errors import BadInput
 
 # The modules' own libraries lie above this one; naming them in text keeps the imports pointing downwards.
-_LOADERS = {"knee": "KneeSegLib.scene:add_results", "demo": "KneeSegLib.scene:add_results"}
+_LOADERS = {
+    "knee": "KneeSegLib.scene:add_results",
+    "demo": "KneeSegLib.scene:add_results",
+    "ensemble": "EnsembleReviewLib.scene:add_results",
+}
 
 
 def add_results(scene, job_folder, task: str, volumeNode=None):

@@ -52,6 +52,7 @@ def new_segmentation_node(
     surfaces: Mapping[str, vtk.vtkPolyData] | None = None,
     algorithm: str = "",
     algorithm_type: str = _AUTOMATIC,
+    closed_surfaces: bool = True,
 ):
     """Add a segmentation node made of a label image.
 
@@ -66,11 +67,12 @@ def new_segmentation_node(
             representation, so that none has to be computed while the user waits. Made from labels where missing.
         algorithm, algorithm_type: what made the segmentation, for DICOM SEG export: name (needed unless the type is
             MANUAL) and AUTOMATIC, SEMIAUTOMATIC or MANUAL.
+        closed_surfaces: False makes none; they are made when somebody wants to see them in 3D.
 
     Returns:
         The vtkMRMLSegmentationNode, in the scene, with display node.
     """
-    looks = [look for look in looks if look.name in values]
+    looks = [look for look in looks if look.name in values]  # asked for more than once below
     node = scene.CreateNodeByClass("vtkMRMLSegmentationNode")
     node.UnRegister(None)  # the Python variable owns it now
     node.SetName(scene.GenerateUniqueName(name))
@@ -87,17 +89,26 @@ def new_segmentation_node(
         slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName(),
         slicer.vtkSegmentationConverter.SerializeImageGeometry(labelmap),
     )
-    for look in looks:
-        segmentation.AddSegment(_segment(look, labelmap, values[look.name], algorithm, algorithm_type), look.name)
-    if algorithm_type == _AUTOMATIC:
-        for segment_id, digest in _digests(segmentation).items():
-            segmentation.GetSegment(segment_id).SetTag(_DIGEST, digest)
-    _add_surfaces(segmentation, looks, surfaces or {}, world_to_local)
+    _add_segments(segmentation, looks, labelmap, values, algorithm, algorithm_type)
+    if closed_surfaces:
+        _add_surfaces(segmentation, looks, surfaces or {}, world_to_local)
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetPreferredDisplayRepresentationName3D(CLOSED_SURFACE)
     display.SetOpacity2DFill(0.35)
     return node
+
+
+def add_layer(node, image: sitk.Image, values: Mapping[str, int], looks: Iterable[SegmentLook], volumeNode=None,
+              algorithm: str = "", algorithm_type: str = _AUTOMATIC) -> None:
+    """Add the segments of another label image to a segmentation node; they may overlap those that are there.
+
+    Arguments: see :func:`new_segmentation_node`; the names of the looks become segment ids and must be new.
+    """
+    world_to_local = np.eye(4) if volumeNode is None else np.linalg.inv(local_to_world(volumeNode))
+    labelmap = _oriented_image(image, _local_ijk_to_ras(image, volumeNode, world_to_local))
+    looks = [look for look in looks if look.name in values]
+    _add_segments(node.GetSegmentation(), looks, labelmap, values, algorithm, algorithm_type)
 
 
 def mark_edited_segments(node) -> list[str]:
@@ -121,6 +132,15 @@ def mark_edited_segments(node) -> list[str]:
             segment.SetTag(ALGORITHM_TYPE, _EDITED_BY_A_PERSON)
             marked.append(segment_id)
     return marked
+
+
+def _add_segments(segmentation, looks, labelmap, values, algorithm: str, algorithm_type: str) -> None:
+    for look in looks:
+        segmentation.AddSegment(_segment(look, labelmap, values[look.name], algorithm, algorithm_type), look.name)
+    if algorithm_type == _AUTOMATIC:
+        digests = _digests(segmentation)
+        for look in looks:
+            segmentation.GetSegment(look.name).SetTag(_DIGEST, digests[look.name])
 
 
 def _tag(segment, name: str) -> str:

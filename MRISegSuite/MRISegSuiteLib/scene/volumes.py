@@ -9,9 +9,12 @@ from vtk.util.numpy_support import numpy_to_vtk
 from .geometry import ijk_to_ras_of, matrix_of_array
 
 
-def new_volume_node(scene, name: str, image: sitk.Image):
-    """Add a scalar volume node with the voxels and geometry (LPS, mm) of ``image``; its name is made unique."""
-    node = scene.CreateNodeByClass("vtkMRMLScalarVolumeNode")
+def new_volume_node(scene, name: str, image: sitk.Image, kind: str = "vtkMRMLScalarVolumeNode"):
+    """Add a volume node with the voxels and geometry (LPS, mm) of ``image``; its name is made unique.
+
+    ``kind`` is the node's class: a scalar volume, or ``vtkMRMLLabelMapVolumeNode`` for numbers that are labels.
+    """
+    node = scene.CreateNodeByClass(kind)
     node.UnRegister(None)
     node.SetName(scene.GenerateUniqueName(name))
     data = vtk.vtkImageData()

@@ -1,0 +1,155 @@
+"""What the logics of modules share: one job at a time, in a process of its own, its results loaded at the end.
+
+The scene is read before the job starts and written after it ended, never in between, so a failed or canceled run
+leaves the scene as it was. Nothing here opens a dialog or needs Qt.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import slicer
+
+from ..environment import WorkerEnvironment
+from ..errors import BadArguments, BadInput
+from ..jobs import JobProcess, JobState
+from .node_names import error_with_node_names, with_node_names
+
+_POLL_EVERY_S = 0.1
+#: Folder inside the job folder for what is exported from the scene.
+INPUTS = "input"
+
+
+@dataclass
+class _Run:
+    process: JobProcess
+    folder: Path
+    load: Callable
+    warnings: list
+    nodeNames: dict
+
+
+class JobLogic:
+    """Base of a module's logic: blocking for scripts, or start / poll / finish for a panel.
+
+    Args:
+        prefix: of the temporary folders, e.g. the name of the module.
+    """
+
+    def __init__(self, prefix: str = "MRISegSuite"):
+        super().__init__()
+        self._prefix = prefix
+        self._run: _Run | None = None
+        self._folder: Path | None = None
+        self._temporaryFolder: tempfile.TemporaryDirectory | None = None
+        self._runCount = 0
+
+    @property
+    def isRunning(self) -> bool:
+        """True from the start of a run until :meth:`finish` or :meth:`cancel`."""
+        return self._run is not None
+
+    @property
+    def jobFolder(self) -> Path | None:
+        """Folder of the current run, or else the last one (log.txt, result.json …); None before the first."""
+        return self._folder
+
+    def poll(self) -> JobState:
+        """Where the run stands. Cheap (one small file); never touches the scene."""
+        return self._current().process.poll()
+
+    def cancel(self) -> None:
+        """End the run with its whole process tree; the scene stays as it is. Does nothing when nothing runs."""
+        if self._run is not None:
+            run, self._run = self._run, None
+            run.process.cancel()
+            _remove_inputs(run.folder)
+
+    def finish(self):
+        """Load the results of a run that is done; returns its nodes.
+
+        Raises:
+            SuiteError: the run failed or was canceled (its own error), or it is still running (BadArguments).
+        """
+        run = self._current()
+        state = run.process.poll()
+        if state.status == "running":
+            raise BadArguments("The run has not finished yet.", "Wait for it, or cancel it.")
+        self._run = None
+        if state.error is not None:
+            _remove_inputs(run.folder)
+            raise error_with_node_names(state.error, run.nodeNames)
+        nodes = run.load(run.folder)
+        nodes.warnings = run.warnings + [with_node_names(text, run.nodeNames) for text in nodes.warnings]
+        return nodes
+
+    def startJob(self, writeJob: Callable, load: Callable, jobFolder=None, environment=None) -> None:
+        """Start a run.
+
+        Args:
+            writeJob: called with the job folder; writes job.json and its input files (into ``INPUTS``) and returns
+                warnings, and file -> name of the node that it holds.
+            load: called with the job folder when the job is done; adds nodes to the scene and returns an object with
+                a list ``warnings``.
+            jobFolder: a new or empty folder that keeps the files; a temporary one by default.
+            environment: environment variables of the worker; by default those of the worker environment.
+
+        Raises:
+            SuiteError: it cannot start; nothing of the exported files is left.
+        """
+        if self._run is not None:
+            raise BadArguments("A run is under way already.", "Wait for it, or cancel it.")
+        folder = self._folder = self._newFolder(jobFolder)
+        try:
+            warnings, nodeNames = writeJob(folder)
+            worker = WorkerEnvironment.default()
+            variables = worker.environment_variables() if environment is None else environment
+            process = JobProcess(folder, python=str(worker.python), environment=variables)
+            process.start()
+        except BaseException:
+            _remove_inputs(folder)
+            raise
+        self._run = _Run(process, folder, load, warnings, nodeNames)
+
+    def waitForJob(self, progress=None):
+        """Wait for the run and :meth:`finish` it; ``progress`` is called with each JobState meanwhile."""
+        try:
+            while (state := self.poll()).status == "running":
+                if progress is not None:
+                    progress(state)
+                time.sleep(_POLL_EVERY_S)
+        except BaseException:  # Ctrl+C, or an error in the caller's progress function: leave no process behind
+            self.cancel()
+            raise
+        return self.finish()
+
+    def _current(self) -> _Run:
+        if self._run is None:
+            raise BadArguments("Nothing is running.", "Start a run first.")
+        return self._run
+
+    def _newFolder(self, jobFolder) -> Path:
+        if jobFolder is not None:
+            folder = Path(jobFolder)
+            if folder.exists() and any(folder.iterdir()):
+                raise BadInput(f"The job folder {folder} is not empty.", "Choose a new or an empty folder.")
+        else:
+            if self._temporaryFolder is None:
+                app = getattr(slicer, "app", None)
+                parent = app.temporaryPath if app is not None else None
+                self._temporaryFolder = tempfile.TemporaryDirectory(
+                    prefix=f"{self._prefix}-", dir=parent, ignore_cleanup_errors=True)
+            self._runCount += 1
+            folder = Path(self._temporaryFolder.name) / f"run-{self._runCount}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def _remove_inputs(folder: Path) -> None:
+    """After a run without a result: the copies of the user's images go, the log stays."""
+    shutil.rmtree(folder / INPUTS, ignore_errors=True)

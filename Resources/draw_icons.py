@@ -77,6 +77,21 @@ def panel(painter: QPainter) -> None:
     painter.drawLine(QPointF(71, 31), QPointF(62, 41))
 
 
+def two_times(painter: QPainter) -> None:
+    """Two slices of a head, one over the other, with a lesion that has grown, and an arrow of time."""
+    for x, y, radius, shade in ((6, 8, 6, 120), (38, 20, 12, 205)):
+        painter.setPen(QPen(QColor(240, 240, 245, 230), 2.4))
+        painter.setBrush(QBrush(QColor(shade, shade, shade + 12)))
+        painter.drawEllipse(QRectF(x, y, 54, 62))
+        painter.setPen(Qt.NoPen)
+        painter.setBrush(QBrush(QColor(242, 150, 50)))
+        painter.drawEllipse(QPointF(x + 33, y + 27), radius, radius)
+    painter.setPen(QPen(QColor(64, 166, 242), 4.5, Qt.SolidLine, Qt.RoundCap))
+    painter.drawLine(QPointF(12, 91), QPointF(86, 91))
+    painter.drawLine(QPointF(86, 91), QPointF(78, 86))
+    painter.drawLine(QPointF(86, 91), QPointF(78, 96))
+
+
 def save(drawing, path: Path, size: int) -> None:
     """Write the drawing as a PNG of ``size`` pixels on a rounded dark square."""
     image = QImage(size, size, QImage.Format_ARGB32)
@@ -100,3 +115,4 @@ if __name__ == "__main__":
     save(suite, REPOSITORY / "MRISegSuite" / "Resources" / "Icons" / "MRISegSuite.png", 64)
     save(knee, REPOSITORY / "KneeSeg" / "Resources" / "Icons" / "KneeSeg.png", 64)
     save(panel, REPOSITORY / "EnsembleReview" / "Resources" / "Icons" / "EnsembleReview.png", 64)
+    save(two_times, REPOSITORY / "LongitudinalCompare" / "Resources" / "Icons" / "LongitudinalCompare.png", 64)

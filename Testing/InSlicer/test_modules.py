@@ -3,7 +3,7 @@
 import slicer
 from application_test import ApplicationTest
 
-_MODULES = ("MRISegSuite", "KneeSeg", "EnsembleReview")
+_MODULES = ("MRISegSuite", "KneeSeg", "EnsembleReview", "LongitudinalCompare")
 
 
 class ModulesTest(ApplicationTest):
@@ -23,7 +23,7 @@ class ModulesTest(ApplicationTest):
 
         for name in _MODULES:
             self.panel(name)
-        loaded = {"torch", "monai", "transformers"} & set(sys.modules)
+        loaded = {"torch", "monai", "transformers", "ants"} & set(sys.modules)
         self.assertEqual(loaded, set())
 
     def test_modules_survive_a_reload(self):

@@ -13,7 +13,7 @@ UNSAFE = {"pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 
 
 def sources(repository):
-    for root in ("MRISegSuite", "KneeSeg", "EnsembleReview"):
+    for root in ("MRISegSuite", "KneeSeg", "EnsembleReview", "LongitudinalCompare"):
         yield from sorted((repository / root).rglob("*.py"))
 
 
@@ -102,6 +102,7 @@ def test_what_the_gui_process_runs_needs_nothing_that_slicer_lacks(repository):
     bundled = set(sys.stdlib_module_names) | {
         "numpy", "scipy", "SimpleITK", "vtk", "vtkmodules", "pydicom", "slicer", "qt", "ctk", "mrml", "vtkAddon",
         "vtkSegmentationCore", "vtkSegmentationCorePython", "MRISegSuiteLib", "KneeSegLib", "EnsembleReviewLib",
+        "LongitudinalCompareLib",
         "PythonQt", "SampleData",
         "vtkSlicerSegmentationsModuleMRMLPython",
     }

@@ -92,6 +92,35 @@ def ensemble_job(arguments) -> Job:
     return Job("ensemble", inputs, parameters)
 
 
+def compare(arguments, worker: WorkerPython) -> int:
+    """``mriseg compare``"""
+    return run_job(compare_job(arguments), Path(arguments.out), worker)
+
+
+def compare_job(arguments) -> Job:
+    """The job of ``mriseg compare`` with these arguments.
+
+    Raises:
+        SuiteError: a file or the model is not there.
+    """
+    inputs = {"images": [_existing(path) for path in arguments.input]}
+    if arguments.masks:
+        inputs["masks"] = [_existing(path) for path in arguments.masks]
+    if arguments.registration_masks:
+        inputs["registration_masks"] = [_existing(path) for path in arguments.registration_masks]
+    given = ("labels", "structure", "dates", "criteria", "engine", "anatomy")
+    parameters = {name: getattr(arguments, name) for name in given if getattr(arguments, name)}
+    parameters["device"] = arguments.device
+    if arguments.without_calibration:
+        parameters["calibrate"] = False
+    model = None
+    if arguments.model:
+        registry = Registry()
+        task = next((card.task for card in registry.cards() if card.id == arguments.model), "lesion")
+        model = registry.choose(task, arguments.model).to_record()
+    return Job("compare", inputs, parameters, model)
+
+
 def _channel_and_file(text: str) -> tuple[str, str]:
     """``FLAIR=a.nii.gz`` as ("FLAIR", absolute path); a plain file has no channel name."""
     name, equals, path = text.partition("=")

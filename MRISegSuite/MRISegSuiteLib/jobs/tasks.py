@@ -10,6 +10,7 @@ from ..errors import BadArguments
 
 TASKS = {
     "knee": "KneeSegLib.pipeline:run",
+    "compare": "LongitudinalCompareLib.pipeline:run",
     "demo": "KneeSegLib.demo:run",
     "ensemble": "EnsembleReviewLib.pipeline:run",
     "feedback": "EnsembleReviewLib.feedback.saving:run",

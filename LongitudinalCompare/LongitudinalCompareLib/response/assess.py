@@ -215,7 +215,7 @@ def _by_sum(criterion, baseline, nadir, value, increase_mm, spreads, now, target
         reasons.append(
             f"Up by {wanted['percent']:g} % and more from the nadir, but not by "
             + (
-                f"{wanted['sum_increase']:g} {unit}."
+                f"{wanted['sum_increase'] / size:g} {unit}."
                 if value - nadir < wanted["sum_increase"]
                 else f"{wanted['one_lesion_increase_mm']:g} mm in any target."
             )

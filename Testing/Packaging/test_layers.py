@@ -67,7 +67,7 @@ def test_nothing_unsafe_is_imported_and_weights_are_loaded_as_data_only(reposito
 @pytest.mark.parametrize("module", [
     "MRISegSuiteLib.jobs", "MRISegSuiteLib.models", "MRISegSuiteLib.environment", "MRISegSuiteLib.images",
     "MRISegSuiteLib.measures", "MRISegSuiteLib.meshes", "MRISegSuiteLib.reports", "MRISegSuiteLib.cli.main",
-    "KneeSegLib.measure", "KneeSegLib.pipeline",
+    "KneeSegLib.measure", "KneeSegLib.pipeline", "EnsembleReviewLib.pipeline", "LongitudinalCompareLib.pipeline",
 ])
 def test_importing_what_the_gui_imports_brings_no_torch(module):
     code = f"import sys, {module}; print(sorted({HEAVY!r} & set(sys.modules)))"

@@ -158,11 +158,13 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                               ui.adviceLabel), self._update, lambda center: jump_to(slicer.mrmlScene, center))
         self._keys = Shortcuts(self.parent, {
             "N": lambda: self._spots.step(1), "P": lambda: self._spots.step(-1),
-            "K": ui.keepButton.click, "D": ui.dropButton.click, "T": ui.takeButton.click,
-            "C": ui.addClickButton.click, "X": ui.removeClickButton.click, "B": ui.boxButton.click,
+            "K": lambda: ui.keepButton.click(), "D": lambda: ui.dropButton.click(),
+            "T": lambda: ui.takeButton.click(),
+            "C": lambda: ui.addClickButton.click(), "X": lambda: ui.removeClickButton.click(),
+            "B": lambda: ui.boxButton.click(),
             "Shift+N": lambda: self._worklist.step(self._shownFusion(), 1),
             "Shift+P": lambda: self._worklist.step(self._shownFusion(), -1),
-            "Shift+A": ui.acceptButton.click, "Shift+R": ui.rejectButton.click})
+            "Shift+A": lambda: ui.acceptButton.click(), "Shift+R": lambda: ui.rejectButton.click()})
         self._workerProblem = self._findWorkerProblem()
 
         scene = slicer.mrmlScene

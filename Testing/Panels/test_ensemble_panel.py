@@ -388,6 +388,31 @@ def test_a_word_is_kept_although_scene_or_application_are_closed_right_after_it(
     assert [record.origin for record in FeedbackStore(tmp_path / "feedback").records()] == ["accepted", "rejected"]
 
 
+def test_new_segments_and_experts_that_found_nothing_are_kept(application, review, fused_job, wait_for, tmp_path):
+    volume = load(review, application, fused_job)
+    nodes = review._case.nodes
+    for segment_id in review._case.segments_of("reader A").values():
+        nodes.experts.GetSegmentation().RemoveSegment(segment_id)
+    review._setCase(nodes)
+    nodes.fusion.GetSegmentation().AddEmptySegment("Segment_1", "My lesion")
+    mask = ball(UNSEEN)
+    whole = tuple(slice(0, n) for n in mask.shape)
+    write_in_box(nodes.fusion, review._case._ijk_to_ras, whole, {"Segment_1": mask}, {})
+    review.ui.reviewerEdit.text = "reader 1"
+    review.ui.acceptButton.click()
+    wait_for(lambda: not review._word.saves.waiting, 60)
+    assert not review.ui.errorFrame.visible, review.ui.errorLabel.text
+    store = FeedbackStore(tmp_path / "feedback")
+    record, = store.records()
+    assert record.origin == "corrected" and set(record.structures) == {"whole_tumour", "my_lesion"}
+    after = store.after(record)
+    assert np.array_equal(sitk.GetArrayFromImage(after["my_lesion"]) > 0, mask)
+    assert not sitk.GetArrayFromImage(store.before(record)["my_lesion"]).any()
+    agreement, = record.experts[0].agreement
+    assert agreement.dice == 0.0 and agreement.volume_ml == 0.0
+    assert volume is review._case.volume
+
+
 def test_a_store_that_cannot_be_used_is_told(application, case, tmp_path, monkeypatch):
     review, _ = case
     (tmp_path / "file").write_text("no folder")

@@ -7,13 +7,15 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import SimpleITK as sitk
 import slicer
 
 from MRISegSuiteLib.environment import WorkerEnvironment
 from MRISegSuiteLib.errors import BadArguments
+from MRISegSuiteLib.images.structures import tumor_name
 from MRISegSuiteLib.images.writing import write_image
 from MRISegSuiteLib.jobs import Job, JobProcess
-from MRISegSuiteLib.scene.exporting import label_image_of_segmentation, write_volume_for_job
+from MRISegSuiteLib.scene.exporting import image_of_volume, label_image_of_segmentation, write_volume_for_job
 
 from ..experts.channels import channel_of
 from ..feedback.review import ACCEPTED, CORRECTED, REJECTED
@@ -68,20 +70,19 @@ class SavingRun:
         self._folder = Path(tempfile.mkdtemp(prefix="mriseg-feedback-"))
         self._process: JobProcess | None = None
         self._inputs: dict = {"images": []}
-        segmentation = case.nodes.fusion.GetSegmentation()
-        names = [segmentation.GetNthSegmentID(n) for n in range(segmentation.GetNumberOfSegments())]
-        labels = {name: value for value, name in enumerate(names, start=1)}
+        values = self._values()
         store = FeedbackStore(store_folder())
         self._parameters = {
             "store": str(store.folder), "origin": self.origin, "reviewer": reviewer, "comment": comment,
-            "patient": store.patient(patient) if patient.strip() else "", "labels": labels,
+            "patient": store.patient(patient) if patient.strip() else "",
+            "labels": {self._structure_of(segment_id): value for segment_id, value in values.items()},
             "channels": self._channels(), "experts": self._experts(), "fusion": case.panel.get("fusion", {}),
             "decisions": [{"hot_spot": n} | entry for n, entry in sorted(case.decisions().items())],
             "keep_images": keep_images,
         }
         if self.origin != REJECTED:
-            self._inputs["after"] = self._write(case.nodes.fusion, labels, "after")
-        self._steps = self._export(labels)
+            self._inputs["after"] = self._write(case.nodes.fusion, values, "after")
+        self._steps = self._export(values)
 
     def poll(self) -> bool:
         """Do the next step; True when the review is kept.
@@ -122,9 +123,9 @@ class SavingRun:
                                    environment=worker.environment_variables())
         self._process.start()
 
-    def _export(self, labels) -> Iterator[bool]:
+    def _export(self, values: dict[str, int]) -> Iterator[bool]:
         case = self.case
-        self._inputs["before"] = self._write(case.before, labels, "before")
+        self._inputs["before"] = self._write(case.before, values, "before")
         yield True
         for number, volume in enumerate(self._volumes):
             path = write_volume_for_job(volume, self._folder / f"image{number}")
@@ -139,8 +140,27 @@ class SavingRun:
         if files:
             self._inputs["experts"] = files
 
+    def _values(self) -> dict[str, int]:
+        """Segment id -> value in the label maps, for the segments before and after: some may be new, some gone."""
+        nodes = (self.case.before, self.case.nodes.fusion)
+        ids = dict.fromkeys(segment_id for node in nodes for segment_id in node.GetSegmentation().GetSegmentIDs())
+        return {segment_id: value for value, segment_id in enumerate(ids, start=1)}
+
+    def _structure_of(self, segment_id: str) -> str:
+        """The id of a segment that we made; of one that a person added, what the person called it."""
+        made = self.case.before.GetSegmentation().GetSegment(segment_id)
+        segment = self.case.nodes.fusion.GetSegmentation().GetSegment(segment_id)
+        return segment_id if made is not None else tumor_name(segment.GetName())
+
     def _write(self, segmentationNode, values: dict[str, int], name: str) -> str:
-        image, _ = label_image_of_segmentation(segmentationNode, values, self._volumes[0])
+        there = set(segmentationNode.GetSegmentation().GetSegmentIDs())
+        present = {segment_id: value for segment_id, value in values.items() if segment_id in there}
+        if present:
+            image, _ = label_image_of_segmentation(segmentationNode, present, self._volumes[0])
+        else:  # an expert that found nothing
+            like = image_of_volume(self._volumes[0])
+            image = sitk.Image(like.GetSize(), sitk.sitkUInt8)
+            image.CopyInformation(like)
         return str(write_image(image, self._folder / f"{name}.nrrd", compress=False))
 
     def _channels(self) -> list[str]:

@@ -321,7 +321,7 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         if self.ui.resultTable.mrmlTableNode() is not (nodes.table if nodes else None):
             self.ui.resultTable.setMRMLTableNode(nodes.table if nodes else None)
             self.ui.resultTable.resizeColumnsToContents()
-        for widget in (self.ui.resultTable, self.ui.lesionList, self.ui.gateLabel):
+        for widget in (self.ui.resultTable, self.ui.gateLabel):
             widget.setVisible(nodes is not None)
         self.ui.gateLabel.setText(self._gateText())
         self.ui.summaryLabel.setText(self._summary())
@@ -390,6 +390,7 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
                     found = [one | {"text": f"{label.capitalize()}, {one['text']}"} for one in found]
                 entries += found
         texts = [one["text"] for one in entries]
+        self.ui.lesionList.setVisible(bool(texts))
         if texts == [one["text"] for one in self._entries] and self.ui.lesionList.count == len(texts):
             self._entries = entries
             return

@@ -69,10 +69,10 @@ def run(job: Job, context: JobContext) -> Result:
     if timepoints[0].mask is None:
         context.warn(
             "No masks and no model were given: the scans are aligned and compared by eye and by their gray values, "
-            "and nothing is measured. Give --masks (or --model) for volumes and a change category."
+            "and nothing is measured. Volumes and a change category need masks, or a model."
         )
     if days[0] is None:
-        context.warn("The dates of the scans are not known: there are no growth rates. Give them with --dates.")
+        context.warn("The dates of the scans are not known: there are no growth rates.")
     prepared = prepare_all(timepoints, brain_paths, job, context)
     alignment = align(prepared, engine, _within(context, "prepare", "register"))
     for number, pair in enumerate(alignment.pairs, start=1):

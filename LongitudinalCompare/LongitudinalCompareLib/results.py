@@ -63,8 +63,9 @@ def _days(found: Comparison) -> list[int | None]:
 
 def _write_transforms(found: Comparison, result: Result, folder: Path) -> None:
     """Points of the common space to points of each timepoint; and the affine of each pair, for diagnosis."""
+    several = sum(state != "failed" for state in found.alignment.states) > 1
     for n, (matrix, state) in enumerate(zip(found.alignment.from_common, found.alignment.states, strict=True)):
-        if state != "failed":
+        if several and state != "failed":
             path = write_transform(transform_of(matrix), folder / f"{TRANSFORM}_{n + 1}.tfm")
             result.files[f"{TRANSFORM}_{n + 1}"] = path.name
     for n, pair in enumerate(found.alignment.pairs, start=2):

@@ -170,7 +170,8 @@ def test_a_failed_registration_is_told_and_measures_natively(application, compar
     wait_for(lambda: not compare._run.isRunning)
     assert compare._run.state == RunState.DONE, compare.ui.errorLabel.text
     assert "failed" in compare.ui.gateLabel.text and "same patient" in compare.ui.gateLabel.text
-    assert not compare._result.maps and not compare._result.lines
+    assert not compare._result.maps and not compare._result.lines and not compare._result.transforms
+    assert not compare.ui.alignedCheckBox.enabled and not compare.ui.alignedCheckBox.checked
     picture(compare, "compare-failed")
 
 

@@ -107,16 +107,50 @@ def test_another_person_gives_native_volumes_only(tmp_path, files):
     assert ("volume_followup", "whole") in values
     assert not {"Dice", "HD95", "ASSD"} & {name for name, _ in values}
     assert not [role for role in result.files if role.startswith(("halfway", "subtraction", "intensity"))]
-    assert "transform_2" not in result.files and "category" not in record["pairs"][0]
+    assert not [role for role in result.files if role.startswith("transform")]
+    assert "category" not in record["pairs"][0]
     assert record["pairs"][0]["lesions"] == [] and any("failed" in text for text in context.warnings)
 
 
-def test_three_timepoints_without_masks_measure_nothing(tmp_path, files):
-    result, record, context = _run(tmp_path / "out", ["before", "same", "after"], files, masks=False)
-    assert len(record["pairs"]) == 2 and {pair["state"] for pair in record["pairs"]} == {"good"}
+def test_without_masks_nothing_is_measured(tmp_path, files):
+    result, record, context = _run(tmp_path / "out", ["before", "after"], files, masks=False)
+    assert record["pairs"][0]["state"] == "good" and {"halfway_2", "intensity_change_2"} <= set(result.files)
     assert not [m for m in result.measurements if m.structure == "lesion"]
     assert any("nothing is measured" in text for text in context.warnings)
-    assert {"halfway_3", "intensity_change_3", "intensity_change_2"} <= set(result.files)
+
+
+def test_three_timepoints_are_followed(tmp_path, files):
+    result, record, _ = _run(tmp_path / "out", ["before", "same", "after"], files, calibrate=False,
+                             dates=["2024-01-01", "2024-04-01", "2024-07-01"])  # fmt: skip
+    assert [pair["state"] for pair in record["pairs"]] == ["good", "good"]
+    values = _values(result)
+    first, second = (values["volume_change_percent", f"whole_timepoint_{n}"] for n in (2, 3))
+    assert first.interval[0] < 0 < first.interval[1] and second.interval[0] > 0
+    assert [track["members"] for track in record["tracks"]] == [[[1], [1], [1]], [[], [], [2]]]
+    assert [pair["category"]["text"] for pair in record["pairs"]][0] == "no measurable change"
+    assert record["pairs"][1]["category"]["category"] == "PD"
+    assert {"halfway_3", "intensity_change_3", "transform_3"} <= set(result.files)
+
+
+def test_dates_come_from_dicom(tmp_path):
+    import pydicom
+
+    from LongitudinalCompareLib.timepoints import days_of
+
+    for name, text in (("a", "20240131"), ("b", "20240302")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "notes.txt").write_text("not DICOM")
+        dataset = pydicom.Dataset()
+        dataset.file_meta = pydicom.dataset.FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        dataset.SOPClassUID, dataset.SOPInstanceUID = pydicom.uid.MRImageStorage, pydicom.uid.generate_uid()
+        dataset.StudyDate = text
+        dataset.save_as(tmp_path / name / "image.dcm", enforce_file_format=True)
+    paths = [str(tmp_path / name) for name in "ab"]
+    assert days_of(paths, None) == [0, 31]
+    assert days_of([paths[0], "scan.nii.gz"], None) == [None, None]
+    with pytest.raises(SuiteError, match="in the DICOM files are not in the order"):
+        days_of(paths[::-1], None)
 
 
 @pytest.mark.parametrize("changed, words", [

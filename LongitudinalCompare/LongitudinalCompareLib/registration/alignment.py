@@ -20,6 +20,8 @@ from .similarity import similarity
 _SEARCH_MM, _SCALE_MM = 6.0, 3.0
 #: Turns about the three axes that the search begins with, where the images' own places are of no use.
 _TURNS_DEG = (-30.0, 30.0)
+#: How far beside the found start the fine registration begins.
+_ASIDE_DEG, _ASIDE_MM = (0.35, -0.25, 0.3), np.array((0.37, -0.29, 0.41))
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,16 @@ def _find_start(first: Prepared, second: Prepared, engine: Engine) -> np.ndarray
                 best, best_score, consistent = found, score, apart < _SEARCH_MM / 2
         if best_score > -np.inf and consistent:
             break  # both ways agree on it: no need to turn
-    return rounded(best, first.center)
+    return _aside(rounded(best, first.center), first.center)
+
+
+def _aside(matrix: np.ndarray, center: np.ndarray) -> np.ndarray:
+    """A little beside: where two grids coincide mutual information has a false peak, and an optimizer that begins on it
+    stays there."""
+    turn, shift = Rotation.from_euler("xyz", _ASIDE_DEG, degrees=True).as_matrix(), np.eye(4)
+    shift[:3, :3] = turn
+    shift[:3, 3] = center + _ASIDE_MM - turn @ center
+    return matrix @ shift
 
 
 def _about(rotation: np.ndarray, first: Prepared, second: Prepared) -> np.ndarray:

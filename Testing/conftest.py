@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-LIBRARIES = [REPOSITORY / name for name in ("MRISegSuite", "KneeSeg", "EnsembleReview")]
+LIBRARIES = [REPOSITORY / name for name in ("MRISegSuite", "KneeSeg", "EnsembleReview", "LongitudinalCompare")]
 
 # Worker processes that a test starts find the libraries the same way as those that ./mriseg starts.
 os.environ["PYTHONPATH"] = os.pathsep.join(

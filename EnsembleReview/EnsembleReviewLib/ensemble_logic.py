@@ -38,8 +38,9 @@ class EnsembleLogic(JobLogic):
     def process(self, volumeNodes: Sequence = (), experts: Sequence[str] | None = None, maskNodes: Sequence = (),
                 fusion: str = "majority", channelNames: Sequence[str] | None = None,
                 weights: Mapping[str, float] | None = None, vote: str = "regions", device: str = "auto",
-                stapleRegion: str = "box", staplePrior: float | None = None, waitForCompletion: bool = True,
-                jobFolder=None, progress=None, environment=None):
+                stapleRegion: str = "box", staplePrior: float | None = None, sam3: Mapping | None = None,
+                medgemma: Mapping | None = None, waitForCompletion: bool = True, jobFolder=None, progress=None,
+                environment=None):
         """Run a panel of experts on a case.
 
         Args:
@@ -55,6 +56,10 @@ class EnsembleLogic(JobLogic):
             vote: "regions" or "labels" (see EnsembleReviewLib.expert_panel).
             device: "auto", "cpu" or "cuda".
             stapleRegion, staplePrior: see EnsembleReviewLib.fusion.methods.
+            sam3: None to leave SAM 3 out, or ``{"checkpoint": folder, "prompts": [...], "channel": name}``; a prompt
+                has ``structure`` and ``text``, ``box_lps`` or ``points_lps`` (see EnsembleReviewLib.experts.prompts).
+            medgemma: None to leave MedGemma out, or ``{"checkpoint": folder, "tasks": [...], "structure": name}`` (see
+                EnsembleReviewLib.experts.medgemma); what it wrote is in advice.json of the job folder.
             waitForCompletion: True returns the nodes; False returns None at once.
             jobFolder: folder that keeps the files of the run; a temporary one by default.
             progress: called with each JobState while waiting.
@@ -78,8 +83,8 @@ class EnsembleLogic(JobLogic):
                 parameters["staple_prior"] = staplePrior
         if experts is not None:
             parameters["experts"] = list(experts)
-        if weights:
-            parameters["weights"] = dict(weights)
+        given = {"weights": weights, "sam3": sam3, "medgemma": medgemma}
+        parameters |= {name: dict(value) for name, value in given.items() if value}
         first = volumeNodes[0] if volumeNodes else None
 
         def writeJob(folder):

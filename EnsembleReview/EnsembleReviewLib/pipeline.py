@@ -19,12 +19,14 @@ from .agreement import agreement_on
 from .expert_panel import REGIONS, VOTES, ExpertPanel
 from .experts.channels import channel_of
 from .experts.from_files import opinions_of_files
-from .experts.interface import Case, Channel, ask
+from .experts.interface import Abstains, Case, Channel, ask
+from .experts.medgemma import Advice, MedGemma
 from .experts.registry import models_of
+from .experts.sam3 import Sam3Expert
 from .fusion import FusionSettings, fuse
 from .hot_spots import find_hot_spots
 from .opinions import Abstention, Opinion
-from .results import Findings, write_results
+from .results import STAGES, Findings, write_results
 from .traffic_light import AgreementSettings, light_of
 
 #: Where each step ends, as a fraction of the whole job: with models to run, and without.
@@ -41,14 +43,16 @@ def run(job: Job, context: JobContext) -> Result:
     ``experts`` (ids of models; every glioma model where neither this nor masks are given), ``labels`` (name -> value
     of label maps), ``mask_names`` (what to call the masks), ``fusion`` (majority, staple, weighted, confidence),
     ``weights`` (expert -> weight), ``tie``, ``staple_region``, ``staple_prior`` (see fusion.methods), ``vote``
-    (regions or labels, see expert_panel), ``device``, ``settings`` (path of another agreement.json).
+    (regions or labels, see expert_panel), ``device``, ``settings`` (path of another agreement.json), ``without``
+    (list: "report" leaves it and its pictures out), ``sam3`` (see experts.sam3) and ``medgemma`` (see
+    experts.medgemma), both off where they are not given.
 
     Raises:
         SuiteError: of the kind that names what is wrong.
     """
     settings, limits, vote = _checked(job.parameters)
     mask_paths = _as_list(job.inputs.get("masks"))
-    experts = _experts(job.parameters.get("experts"), bool(mask_paths))
+    experts = _experts(job.parameters, bool(mask_paths))
     share = _WITH_MODELS if experts else _WITHOUT_MODELS
     context.progress("Reading the images", 0.01)
     case, reference = read_case(job, context, mask_paths)
@@ -58,6 +62,7 @@ def run(job: Job, context: JobContext) -> Result:
         reference,
     )  # fmt: skip
     _refuse_same_names(opinions, experts)
+    advice = _advice(job.parameters, case, context, share)
     answers = _ask_all(experts, case, context, share)
     opinions += [answer for answer in answers if isinstance(answer, Opinion)]
     abstentions = [answer for answer in answers if isinstance(answer, Abstention)]
@@ -67,13 +72,15 @@ def run(job: Job, context: JobContext) -> Result:
         for text in opinion.warnings:
             context.warn(f"{opinion.title}: {text}")
     if not opinions:
-        why = "; ".join(f"{a.title}: {a.why}" for a in abstentions)
-        raise BadInput(f"Nobody on the panel has an answer. {why}", "Add masks (--masks) or experts (--experts).")
+        why = "; ".join(f"{a.title}: {a.why}" for a in abstentions) or "There is no model for gliomas here."
+        raise BadInput(f"Nobody on the panel has an answer. {why}",
+                       "Give masks (--masks), choose models (--experts), or add one (mriseg models add PATH).")
     context.progress("Fusing", share["ask"])
     findings = examine(ExpertPanel(opinions, case.grid, abstentions, vote), settings, limits, context)
+    findings.channels = [channel.name for channel in case.channels]
     context.progress("Writing the results", share["measure"])
     image = case.channels[0].image if case.channels else None
-    return write_results(findings, image, job, context, share["measure"])
+    return write_results(findings, image, job, context, share["measure"], advice)
 
 
 def examine(panel: ExpertPanel, settings: FusionSettings, limits: AgreementSettings, context: JobContext) -> Findings:
@@ -140,12 +147,37 @@ def _ask_all(experts, case: Case, context: JobContext, share: dict[str, float]) 
     return answers
 
 
-def _experts(ids, has_masks: bool) -> list:
-    if ids is None:
-        return [] if has_masks else models_of(None)
-    if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
+def _experts(given: dict, has_masks: bool) -> list:
+    """Everybody who is asked. Raises BadArguments."""
+    ids, sam3 = given.get("experts"), given.get("sam3")
+    if ids is not None and not (isinstance(ids, list) and all(isinstance(one, str) for one in ids)):
         raise BadArguments(f"The experts are {ids!r}.", "Give a list of ids of models.")
-    return models_of(ids)
+    experts = [] if ids is None and has_masks else models_of(ids)
+    if sam3 is not None:
+        experts.append(Sam3Expert.from_record(_an_object("sam3", sam3)))
+    return experts
+
+
+def _advice(given: dict, case: Case, context: JobContext, share: dict[str, float]) -> Advice | None:
+    """What MedGemma says, None where it was not asked or abstains. It has no vote."""
+    if given.get("medgemma") is None:
+        return None
+    begin, width = share["read"], share["ask"] - share["read"]
+    try:
+        adviser = MedGemma.from_record(_an_object("medgemma", given["medgemma"]))
+        advice = adviser.advise(case, lambda stage, part: context.progress(stage, begin + 0.3 * width * part))
+    except Abstains as reason:
+        context.warn(f"MedGemma abstained: {reason}")
+        return None
+    for text in advice.warnings:
+        context.warn(text)
+    return advice
+
+
+def _an_object(name: str, value) -> dict:
+    if not isinstance(value, dict):
+        raise BadArguments(f"The parameter {name} is {value!r}.", 'Give an object such as {"checkpoint": "FOLDER"}.')
+    return value
 
 
 def _refuse_same_names(opinions: list[Opinion], experts: list) -> None:
@@ -160,6 +192,9 @@ def _checked(given: dict) -> tuple[FusionSettings, AgreementSettings, str]:
     vote = given.get("vote", REGIONS)
     if vote not in VOTES:
         raise BadArguments(f"The vote is {vote!r}.", f"Choose one of {', '.join(VOTES)}.")
+    without = given.get("without") or []
+    if not isinstance(without, list) or not set(without) <= set(STAGES):
+        raise BadArguments(f"What to leave out is {without!r}.", f"Choose among {', '.join(STAGES)}.")
     weights = given.get("weights") or {}
     if not isinstance(weights, dict) or not all(_is_number(weight) for weight in weights.values()):
         raise BadArguments(f"The weights are {weights!r}.", "Give a number for each expert.")

@@ -12,15 +12,12 @@ from MRISegSuiteLib.reports.html_report import Picture, Report, Table, write_rep
 from MRISegSuiteLib.reports.slice_pictures import outline_montage, slice_montage, value_montage
 
 from .agreement import Agreement
+from .expert_colors import expert_color
 from .expert_panel import ExpertPanel
+from .experts.medgemma import NOTE, Advice
 from .hot_spots import HotSpot
 from .traffic_light import AgreementSettings, Light
 
-#: Colors of experts in pictures and in the scene, told apart also by color-blind eyes (Okabe and Ito 2008).
-EXPERT_COLORS = (
-    (0.90, 0.62, 0.00), (0.34, 0.71, 0.91), (0.00, 0.62, 0.45), (0.94, 0.89, 0.26), (0.80, 0.47, 0.65),
-    (0.84, 0.37, 0.00), (0.00, 0.45, 0.70), (0.75, 0.75, 0.75),
-)  # fmt: skip
 _FUSION_COLOR = (1.0, 1.0, 1.0)
 _SHOWN_SPOTS, _LISTED_SPOTS = 8, 30
 
@@ -38,7 +35,7 @@ OUTCOMES = {
         "Fleiss_kappa": "Agreement beyond chance over the voxels that at least one expert marks.",
     },
     "Each expert": {
-        "volume": "Volume of the expert's own mask.",
+        "own_volume": "Volume of the expert's own mask.",
         "Dice_to_others": "Dice with the majority of all OTHER experts.",
         "sensitivity": "As STAPLE estimates it, against its own estimate of the truth.",
         "specificity": "As STAPLE estimates it, within its region.",
@@ -46,16 +43,11 @@ OUTCOMES = {
 }
 
 
-def expert_color(number: int) -> tuple[float, float, float]:
-    """The color of the expert with this position in the panel."""
-    return EXPERT_COLORS[number % len(EXPERT_COLORS)]
-
-
 def write_ensemble_report(
     folder, result: Mapping, image: sitk.Image | None, panel: ExpertPanel, labels: sitk.Image,
     structures: Sequence[Structure], fused: Mapping[str, np.ndarray], disagreement: sitk.Image,
     agreements: Sequence[Agreement], lights: Sequence[Light], settings: AgreementSettings,
-    spots: Sequence[HotSpot], facts: Mapping[str, str],
+    spots: Sequence[HotSpot], facts: Mapping[str, str], advice: Advice | None = None,
 ) -> dict[str, str]:  # fmt: skip
     """Write ``report.html`` and its pictures; returns role -> file name.
 
@@ -65,6 +57,7 @@ def write_ensemble_report(
         labels, structures: the fusion as a label map. fused: structure -> mask inside the panel's box.
         disagreement: entropy in bits on the image's grid.
         agreements, lights, settings, spots: what was measured. facts: shown in the head.
+        advice: what MedGemma said, shown apart.
 
     Raises:
         DiskFull, UnwritableOutput
@@ -73,12 +66,20 @@ def write_ensemble_report(
     titles |= {opinion.expert: opinion.title for opinion in panel.opinions}
     tables = [
         _lights(lights, settings, titles), _experts(panel, titles), *_abstentions(panel), *_spots(spots, titles),
-        _pairs(agreements, settings, titles),
+        _pairs(agreements, settings, titles), *_advice(advice),
     ]  # fmt: skip
     pictures = [*_fusion(image, labels, structures), *_opinions(image, panel, fused, titles),
                 *_disagreement(image, panel, disagreement), *_spot_pictures(image, panel, fused, spots, titles)]
+    result = {**result, "measurements": [_for_tables(record) for record in result.get("measurements") or []]}
     report = Report("Panel of experts", facts, titles, OUTCOMES, pictures, tables)
     return write_report(folder, result, report)
+
+
+def _for_tables(record: Mapping) -> Mapping:
+    """An expert's volume under a name of its own, so that the table of the fusion has a line for each structure."""
+    if record["name"] == "volume" and record["region"] != "whole":
+        return {**record, "name": "own_volume"}
+    return record
 
 
 def _lights(lights: Sequence[Light], settings: AgreementSettings, titles) -> Table:
@@ -131,6 +132,16 @@ def _pairs(agreements: Sequence[Agreement], settings: AgreementSettings, titles)
     ]  # fmt: skip
     columns = ["Pair", "Dice", f"Surface Dice ({settings.tolerance_mm:g} mm)", "HD95 (mm)", "ASSD (mm)"]
     return Table("Every two experts", columns, rows, "A dash: only one of the two sees the structure.")
+
+
+def _advice(advice: Advice | None) -> list[Table]:
+    if advice is None:
+        return []
+    rows = [[f"Sequence given as {entry['declared'] or 'unknown'}", entry["said"]] for entry in advice.sequences]
+    rows += [[f"Abnormal? Axial slice {entry['slice']}", entry["said"]] for entry in advice.triage]
+    rows += [["Findings", advice.findings]] if advice.findings else []
+    rows += [["Candidate boxes, to be confirmed", str(len(advice.prompts))]] if advice.prompts else []
+    return [Table("What MedGemma wrote", ["Question", "Answer, word for word"], rows, NOTE)]
 
 
 def _fusion(image, labels, structures) -> list[Picture]:

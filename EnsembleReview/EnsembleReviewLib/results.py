@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from MRISegSuiteLib.jobs.tables import write_table
 
 from .agreement import Agreement
 from .expert_panel import ExpertPanel
+from .experts.medgemma import Advice
 from .fusion import Fusion, FusionSettings, fuse
 from .fusion.methods import DESCRIPTIONS, MAJORITY, STAPLE
 from .fusion.painting import label_map, label_map_of, undecided_voxels
@@ -28,8 +29,10 @@ from .report import write_ensemble_report
 from .traffic_light import AgreementSettings, Light, worst
 from .uncertainty import entropy, largest, mutual_information
 
+#: What can be left out (job parameter ``without``).
+STAGES = ("report",)
 _VOLUME = "number of voxels times their volume"
-PANEL_FILE, HOT_SPOTS_FILE = "panel.json", "hot_spots.json"
+PANEL_FILE, HOT_SPOTS_FILE, ADVICE_FILE = "panel.json", "hot_spots.json", "advice.json"
 
 
 @dataclass
@@ -39,6 +42,7 @@ class Findings:
     Attributes:
         panel, fusion, agreements, lights, limits: see their classes; ``lights`` in the order of ``agreements``.
         spots, numbers: see ``hot_spots.find_hot_spots``.
+        channels: names of the case's images, as far as they are known.
     """
 
     panel: ExpertPanel
@@ -48,9 +52,13 @@ class Findings:
     limits: AgreementSettings
     spots: list[HotSpot]
     numbers: np.ndarray
+    channels: list[str] = field(default_factory=list)
 
 
-def write_results(findings: Findings, image: sitk.Image | None, job: Job, context: JobContext, begin: float) -> Result:
+def write_results(
+    findings: Findings, image: sitk.Image | None, job: Job, context: JobContext, begin: float,
+    advice: Advice | None = None,
+) -> Result:  # fmt: skip
     """Write all files into the job's folder.
 
     Files (role): fusion (also called segmentation), majority (where another fusion was asked for), ``expert_<n>`` with
@@ -59,7 +67,7 @@ def write_results(findings: Findings, image: sitk.Image | None, job: Job, contex
 
     Args:
         findings: what to write. image: the first image of the case, for the pictures.
-        begin: fraction of the job that is done.
+        begin: fraction of the job that is done. advice: what MedGemma said, kept apart from everything measured.
     """
     panel, fusion, folder = findings.panel, findings.fusion, context.folder
     files: dict[str, str] = {}
@@ -86,6 +94,9 @@ def write_results(findings: Findings, image: sitk.Image | None, job: Job, contex
     write_json(folder / HOT_SPOTS_FILE, [spot.to_record() for spot in findings.spots])
     write_json(folder / PANEL_FILE, panel_record(findings, entries, structures))
     files |= {"hot_spot_list": HOT_SPOTS_FILE, "panel": PANEL_FILE, "table": "table.csv", "pairs": "pairs.csv"}
+    if advice is not None:
+        write_json(folder / ADVICE_FILE, advice.to_record())
+        files["advice"] = ADVICE_FILE
     result = Result(files=files, measurements=measurements_of(findings))
     result.parameters = _parameters(findings)
     missed = undecided_voxels(panel) if fusion.settings.method == MAJORITY else 0
@@ -96,6 +107,8 @@ def write_results(findings: Findings, image: sitk.Image | None, job: Job, contex
                      f"majority there; {where}.")
     write_table(result.measurements, folder / "table.csv")
     write_pairs(findings.agreements, folder / "pairs.csv")
+    if "report" in (job.parameters.get("without") or []):
+        return result
     context.progress("Drawing the report", begin + 0.4 * (1 - begin))
     record = result.to_record() | {
         "warnings": context.warnings,
@@ -104,7 +117,7 @@ def write_results(findings: Findings, image: sitk.Image | None, job: Job, contex
     }
     result.files |= write_ensemble_report(
         folder, record, image, panel, fused_image, structures, fusion.masks, disagreement, findings.agreements,
-        findings.lights, findings.limits, findings.spots, _facts(findings),
+        findings.lights, findings.limits, findings.spots, _facts(findings), advice,
     )  # fmt: skip
     context.progress("Finishing", 0.99)
     return result
@@ -236,6 +249,7 @@ def _settings(settings: FusionSettings) -> dict:
 
 def _parameters(findings: Findings) -> dict:
     return {
+        "channel_names": findings.channels,
         "fused_by": _settings(findings.fusion.settings),
         "panel": [opinion.expert for opinion in findings.panel.opinions],
         "abstained": [abstention.expert for abstention in findings.panel.abstentions],
@@ -250,7 +264,8 @@ def _parameters(findings: Findings) -> dict:
 def _facts(findings: Findings) -> dict[str, str]:
     light = worst(findings.lights)
     count = len(findings.panel.groups)
-    facts = {
+    facts = {"Channels": ", ".join(name or "unknown" for name in findings.channels)} if findings.channels else {}
+    facts |= {
         "Fusion": DESCRIPTIONS[findings.fusion.settings.method],
         "Opinions": f"{len(findings.panel.opinions)}, {count} of them independent",
         "Agreement": f"{light or 'no word'}; a person decides",

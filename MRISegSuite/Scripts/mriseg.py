@@ -15,7 +15,7 @@ from pathlib import Path
 def _add_libraries():
     """Put the folders of the libraries on the path: one folder once installed, one for each module before."""
     module = Path(__file__).resolve().parents[1]
-    for folder in (module, module.parent / "KneeSeg", module.parent / "EnsembleReview"):
+    for folder in (module, *(module.parent / name for name in ("KneeSeg", "EnsembleReview", "LongitudinalCompare"))):
         if folder.is_dir() and str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
 

@@ -13,7 +13,7 @@ UNSAFE = {"pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 
 
 def sources(repository):
-    for root in ("MRISegSuite", "KneeSeg", "EnsembleReview"):
+    for root in ("MRISegSuite", "KneeSeg", "EnsembleReview", "LongitudinalCompare"):
         yield from sorted((repository / root).rglob("*.py"))
 
 
@@ -67,13 +67,24 @@ def test_nothing_unsafe_is_imported_and_weights_are_loaded_as_data_only(reposito
 @pytest.mark.parametrize("module", [
     "MRISegSuiteLib.jobs", "MRISegSuiteLib.models", "MRISegSuiteLib.environment", "MRISegSuiteLib.images",
     "MRISegSuiteLib.measures", "MRISegSuiteLib.meshes", "MRISegSuiteLib.reports", "MRISegSuiteLib.cli.main",
-    "KneeSegLib.measure", "KneeSegLib.pipeline",
+    "KneeSegLib.measure", "KneeSegLib.pipeline", "EnsembleReviewLib.pipeline", "LongitudinalCompareLib.pipeline",
 ])
 def test_importing_what_the_gui_imports_brings_no_torch(module):
     code = f"import sys, {module}; print(sorted({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("module", ["KneeSegLib.knee_logic", "EnsembleReviewLib.ensemble_logic"])
+def test_a_logic_brings_nothing_that_slicer_lacks(module):
+    """Not even through what it imports: reports are drawn by the worker, which has matplotlib."""
+    pytest.importorskip("slicer", reason="slicer-core is not installed")
+    lacking = HEAVY | {"matplotlib", "PIL", "yaml", "jsonschema"}
+    code = f"import sys, slicer, {module}; print({lacking!r} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == "set()"
 
 
 def test_the_layers_of_imports_hold(repository):
@@ -91,6 +102,7 @@ def test_what_the_gui_process_runs_needs_nothing_that_slicer_lacks(repository):
     bundled = set(sys.stdlib_module_names) | {
         "numpy", "scipy", "SimpleITK", "vtk", "vtkmodules", "pydicom", "slicer", "qt", "ctk", "mrml", "vtkAddon",
         "vtkSegmentationCore", "vtkSegmentationCorePython", "MRISegSuiteLib", "KneeSegLib", "EnsembleReviewLib",
+        "LongitudinalCompareLib",
         "PythonQt", "SampleData",
         "vtkSlicerSegmentationsModuleMRMLPython",
     }
@@ -112,7 +124,8 @@ def test_nothing_names_the_place_where_it_was_made(repository):
     for folder, below, names in os.walk(repository):
         below[:] = [name for name in below if name[0] != "." and name not in ("__pycache__", "build", "demo")]
         for path in (Path(folder) / name for name in names):
-            if path.suffix in kinds and path.is_file():
+            # In a worktree .git is a file that says where the repository is.
+            if path.suffix in kinds and path.is_file() and path.name != ".git":
                 text = path.read_text(encoding="utf-8", errors="replace")
                 found += [f"{path.relative_to(repository)}: {word}" for word in words if word in text]
     assert found == []

@@ -48,7 +48,7 @@ def test_the_worker_folder_of_slicer_holds_what_slicer_lacks(repository):
     from MRISegSuiteLib.environment.packages import PACKAGES
 
     run, _ = declared(repository)
-    bundled_by_slicer = {"numpy", "scipy", "simpleitk", "vtk", "pydicom"}
+    bundled_by_slicer = {"numpy", "scipy", "simpleitk", "vtk", "pydicom", "highdicom"}
     assert {p.name.lower() for p in PACKAGES} == set(run) - bundled_by_slicer | {
         "dynamic-network-architectures"
     }
@@ -58,7 +58,7 @@ def test_every_package_that_the_code_imports_is_declared(repository):
     run, _ = declared(repository)
     known = set(run) | {"dynamic-network-architectures"}
     imported = set()
-    for root in ("MRISegSuite", "KneeSeg"):
+    for root in ("MRISegSuite", "KneeSeg", "EnsembleReview", "LongitudinalCompare"):
         for path in (repository / root).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Import):
@@ -66,7 +66,9 @@ def test_every_package_that_the_code_imports_is_declared(repository):
                 elif isinstance(node, ast.ImportFrom) and node.level == 0:
                     imported.add(node.module.split(".")[0])
     inside_slicer = {"slicer", "qt", "ctk", "mrml", "vtkAddon", "vtkmodules", "PythonQt", "SampleData"}
-    foreign = imported - set(sys.stdlib_module_names) - {"MRISegSuiteLib", "KneeSegLib"} - inside_slicer
+    ours = {"MRISegSuiteLib", "KneeSegLib", "EnsembleReviewLib", "LongitudinalCompareLib"}
+    foreign = imported - set(sys.stdlib_module_names) - ours - inside_slicer
+    foreign -= {"transformers", "PIL"}  # extra large-models: who uses these experts installs them
     known |= {"yaml"} if "pyyaml" in known else set()
     missing = {n for n in foreign if n.lower().replace("_", "-") not in known and not n.startswith("vtkS")}
     assert missing == set()

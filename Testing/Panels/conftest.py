@@ -56,6 +56,21 @@ def knee(modules):
 
 
 @pytest.fixture
+def review(modules, tmp_path, monkeypatch):
+    """EnsembleReview's panel, entered and shown, with an empty feedback store: the Python widget."""
+    monkeypatch.setenv("MRISEG_FEEDBACK", str(tmp_path / "feedback"))
+    module, = slicer_stand_in.load_modules(REPOSITORY / "EnsembleReview" / "EnsembleReview.py")
+    return _entered(module)
+
+
+@pytest.fixture
+def compare(modules):
+    """LongitudinalCompare's panel, entered and shown: the Python widget."""
+    module, = slicer_stand_in.load_modules(REPOSITORY / "LongitudinalCompare" / "LongitudinalCompare.py")
+    return _entered(module)
+
+
+@pytest.fixture
 def main_window(application):
     """A main window, so that modules can be switched; the Segment Editor is one of them."""
     window = slicer_stand_in.open_main_window()

@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from ensemble_cases import SHAPE, ball, image_of, ran, write_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from EnsembleReviewLib.experts.channels import channel_of, same_channel
-from EnsembleReviewLib.experts.from_files import opinions_of_files
+from EnsembleReviewLib.experts.from_files import _without_what_they_share, opinions_of_files
 from EnsembleReviewLib.experts.grids import on_grid
 from EnsembleReviewLib.experts.interface import Abstains, Case, Channel, ask
 from EnsembleReviewLib.opinions import Abstention, Opinion
@@ -25,45 +27,11 @@ from MRISegSuiteLib.images.segmentation_files import read_masks, write_segmentat
 from MRISegSuiteLib.images.structures import TUMOR_STRUCTURES, with_tumor_regions
 from MRISegSuiteLib.jobs import Job, JobContext
 
-SHAPE = (20, 24, 22)
-TURN = np.array(sitk.VersorTransform((0.3, 0.8, -0.2), 0.4).GetMatrix()).reshape(3, 3)
-
-
-def ball(radius, shape=SHAPE):
-    return sum((axis - n / 2) ** 2 for axis, n in zip(np.indices(shape), shape, strict=True)) <= radius**2
-
-
-def image_of(array, spacing=(0.8, 0.9, 2.5)):
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array))
-    image.SetSpacing(spacing)
-    image.SetOrigin((-20.0, 14.0, 33.0))
-    image.SetDirection(TURN.ravel().tolist())
-    return image
-
 
 @pytest.fixture
 def case(tmp_path):
-    """A scan with a bright ball, and three opinions on it as BraTS label maps."""
-    scan = np.random.default_rng(1).normal(100, 5, SHAPE) + 60 * ball(7)
-    sitk.WriteImage(image_of(scan.astype(np.float32)), str(tmp_path / "case_flair.nii.gz"))
-    for name, outer, inner in (("a", 7, 4), ("b", 6, 3), ("c", 7, 3)):
-        labels = ball(outer) * 2
-        labels[ball(inner)] = 1
-        labels[ball(2)] = 4
-        sitk.WriteImage(image_of(labels.astype(np.uint8)), str(tmp_path / f"{name}.nii.gz"))
+    write_case(tmp_path)
     return tmp_path
-
-
-def ran(case, masks=("a.nii.gz", "b.nii.gz", "c.nii.gz"), image="case_flair.nii.gz", **parameters):
-    """The task in this process: ``(result, folder, warnings)``."""
-    inputs = {"masks": [str(case / name) for name in masks]} if masks else {}
-    if image:
-        inputs["image"] = str(case / image)
-    folder = case / "out"
-    folder.mkdir(exist_ok=True)
-    context = JobContext(folder, logging.getLogger("test"))
-    result = run(Job("ensemble", inputs, parameters), context)
-    return result, folder, context.warnings
 
 
 def measured(result) -> dict:
@@ -71,7 +39,7 @@ def measured(result) -> dict:
 
 
 def test_masks_become_a_fusion_with_table_maps_and_report(case):
-    result, folder, warnings = ran(case)
+    result, folder, warnings = ran(case, without=[])
     _, masks = read_masks(folder / result.files["fusion"])
     assert (masks["edema"] == ball(7) & ~ball(3)).all() and (masks["enhancing_tumor"] == ball(2)).all()
     found = measured(result)
@@ -183,6 +151,54 @@ def test_voxels_stay_in_their_place_in_any_storage_order(order, flips, before, a
     assert lost == np.count_nonzero(array) - np.count_nonzero(inner)
 
 
+def test_a_case_stored_in_another_order_gives_the_same_numbers_and_places(case):
+    """Image permuted and flipped; one mask stored like it, the others as before."""
+    first, folder, _ = ran(case)
+    spots = json.loads((folder / "hot_spots.json").read_text())
+    fused = sitk.ReadImage(str(folder / "fusion.seg.nrrd"))
+    shutil.rmtree(folder)
+
+    def stored_otherwise(image):
+        return sitk.Flip(sitk.PermuteAxes(image, (2, 0, 1)), (True, False, True))
+
+    for name in ("case_flair", "b"):
+        path = str(case / f"{name}.nii.gz")
+        sitk.WriteImage(stored_otherwise(sitk.ReadImage(path)), path)
+    second, folder, _ = ran(case)
+    numbers = {key: m.value for key, m in measured(first).items()}
+    assert {key: m.value for key, m in measured(second).items()} == pytest.approx(numbers, rel=1e-6, nan_ok=True)
+    other = sitk.ReadImage(str(folder / "fusion.seg.nrrd"))
+    assert (sitk.GetArrayFromImage(stored_otherwise(fused)) == sitk.GetArrayFromImage(other)).all()
+    again = json.loads((folder / "hot_spots.json").read_text())
+    assert len(again) == len(spots)
+    for one, two in zip(spots, again, strict=True):
+        assert two["voxels"] == one["voxels"] and two["shares"] == one["shares"]
+        assert np.linalg.norm(np.subtract(two["center_lps"], one["center_lps"])) < 2.6  # a tie may go to a neighbor
+
+
+def test_another_image_is_resampled_with_a_warning_and_channels_can_be_named(case, monkeypatch):
+    monkeypatch.setenv("MRISEG_MODELS", str(case / "models"))
+    write_glioma_models(case / "models")
+    flair = sitk.ReadImage(str(case / "case_flair.nii.gz"))
+    fine = sitk.Image([44, 48, 20], sitk.sitkFloat32)
+    fine.SetSpacing([s / 2 if axis < 2 else s for axis, s in enumerate(flair.GetSpacing())])
+    fine.SetDirection(flair.GetDirection())
+    fine.SetOrigin(flair.GetOrigin())
+    sitk.WriteImage(sitk.Resample(flair, fine), str(case / "other.nii.gz"))
+    context_inputs = {"image": str(case / "case_flair.nii.gz"), "channels": [str(case / "other.nii.gz")]}
+    folder = case / "two"
+    folder.mkdir()
+    context = JobContext(folder, logging.getLogger("test"))
+    result = run(Job("ensemble", context_inputs, {
+        "experts": ["flair-one", "with-t1c"], "channel_names": ["T2", "FLAIR"], "without": ["report"]}), context)
+    assert any("resampled" in text for text in context.warnings)
+    assert result.parameters["channel_names"] == ["T2", "FLAIR"] and result.parameters["abstained"] == ["with-t1c"]
+    _, masks = read_masks(folder / result.files["fusion"])
+    bright = sitk.GetArrayFromImage(flair) > 130
+    inner = (slice(1, -1),) * 3  # the resampled image ends within the last half voxel
+    assert (masks["whole_tumor"][inner] == bright[inner]).mean() > 0.97
+
+
 def test_half_a_voxel_off_is_another_grid():
     grid, moved = image_of(ball(3).astype(np.uint8)), image_of(ball(3).astype(np.uint8))
     moved.SetOrigin(np.add(moved.GetOrigin(), 0.4).tolist())
@@ -211,8 +227,8 @@ def test_channels_are_read_from_names(text, channel):
 # -- models ----------------------------------------------------------------------------------------------------------
 
 
-def glioma_model(folder, name, channels=("FLAIR",), structures=("background", "whole_tumour")):
-    """A real exported network: voxels above 130 are tumor; the probability grows with the intensity."""
+def write_glioma_models(folder) -> None:
+    """Real exported networks: voxels above 130 are tumor, more surely the brighter they are. One wants T1c too."""
     torch = pytest.importorskip("torch")
     from model_files import card_content, write_card
 
@@ -223,25 +239,25 @@ def glioma_model(folder, name, channels=("FLAIR",), structures=("background", "w
             tumor = (image[:, :1] - 130.0) * 0.05
             return torch.cat([-tumor, tumor], 1)
 
-    folder = folder / name
-    folder.mkdir(parents=True)
-    write_torch_export(Bright().eval(), torch.rand(2, len(channels), 8, 16, 16), folder / "model.pt2", (0, 2, 3, 4))
-    none = {"kind": "none"}
-    return write_card(folder, card_content(
-        "torch_export", folder, ["model.pt2"], id=name, title=f"Model {name}", task="glioma",
-        input={"channels": [{"name": c, "modality": "MR", "normalization": none} for c in channels], "axes": "LIP",
-               "spacing_mm": [None] * 3},
-        output={"activation": "softmax", "structures": [
-            {"name": s, "channel": i, "value": i} for i, s in enumerate(structures)]},
-        inference={"patch": [8, 16, 16]},
-    ))  # fmt: skip
+    folder.mkdir()
+    write_torch_export(Bright().eval(), torch.rand(2, 1, 8, 16, 16), folder / "model.pt2", (0, 2, 3, 4))
+    for name, channels in (("flair-one", ["FLAIR"]), ("flair-two", ["FLAIR"]), ("with-t1c", ["FLAIR", "T1c"])):
+        (folder / name).mkdir()
+        shutil.copy(folder / "model.pt2", folder / name)
+        none = {"kind": "none"}
+        write_card(folder / name, card_content(
+            "torch_export", folder / name, ["model.pt2"], id=name, title=f"Model {name}", task="glioma",
+            input={"channels": [{"name": c, "modality": "MR", "normalization": none} for c in channels],
+                   "axes": "LIP", "spacing_mm": [None] * 3},
+            output={"activation": "softmax", "structures": [
+                {"name": s, "channel": i, "value": i} for i, s in enumerate(("background", "whole_tumour"))]},
+            inference={"patch": [8, 16, 16]},
+        ))  # fmt: skip
 
 
 def test_models_are_asked_and_who_cannot_answer_abstains(case, monkeypatch):
     monkeypatch.setenv("MRISEG_MODELS", str(case / "models"))
-    glioma_model(case / "models", "flair-one")
-    glioma_model(case / "models", "flair-two")
-    glioma_model(case / "models", "with-t1c", ("FLAIR", "T1c"))
+    write_glioma_models(case / "models")
     asked = ["flair-one", "flair-two", "with-t1c", "gone"]
     result, folder, warnings = ran(case, (), experts=asked, fusion="confidence")
     panel = json.loads((folder / "panel.json").read_text())
@@ -296,6 +312,12 @@ def test_files_with_one_name_get_two(case):
     grid = sitk.ReadImage(str(case / "a.nii.gz"))
     found = opinions_of_files([case / "x" / "seg.nii.gz", case / "y" / "seg.nii.gz"], grid)
     assert [o.expert for o in found] == ["x_seg", "y_seg"] and set(found[0].answers) == {"lesion"}
+    assert [o.title for o in found] == ["x", "y"]
+    for names, titles in (
+        (["segmentation_a-20", "segmentation_b1-20"], ["a", "b1"]), (["one", "two"], ["one", "two"]), (["a"], ["a"]),
+        (["a_1", "a_1_2"], ["a_1", "a_1_2"]),
+    ):  # fmt: skip
+        assert _without_what_they_share(names) == titles
 
 
 # -- the command -----------------------------------------------------------------------------------------------------

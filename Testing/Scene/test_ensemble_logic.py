@@ -110,6 +110,8 @@ def test_a_moved_volume_has_its_results_under_the_same_transform(scene, volume, 
     nodes.disagreement.GetRASBounds(made)
     assert made == pytest.approx(own, abs=1e-3)
     assert (array_of(nodes.fusion, "enhancing_tumour", volume) == blob(SHAPE, 4)).all()
+    segments = EnsembleLogic.expertSegments(nodes)
+    assert (array_of(nodes.experts, segments["C"]["whole_tumour"], volume) == blob(SHAPE, 8) | far).all()
     spot = next(s for s in EnsembleLogic.hotSpots(nodes) if s.in_favor == ["C"])
     assert (MOVE @ volume_ijk_to_ras(volume) @ [*spot.center_ijk, 1])[:3] == pytest.approx(spot.center_ras, abs=1e-3)
 
@@ -151,6 +153,7 @@ def test_a_folder_of_the_command_line_is_loaded_also_an_empty_fusion_and_becomes
     nodes = add_results(scene, folder)
     assert nodes.majority is not None and nodes.fusion.GetSegmentation().GetSegmentIDs() == ("lesion",)
     assert any("is empty" in text for text in nodes.warnings)
+    assert EnsembleLogic.expertSegments(nodes) == {"a": {"lesion": "expert_1_lesion"}, "b": {}, "c": {}}
     save_bundle(folder)
     assert Result.read(folder).files["scene"] == "scene.mrb" and (folder / "scene.mrb").stat().st_size > 1000
     panel = json.loads((folder / "panel.json").read_text())

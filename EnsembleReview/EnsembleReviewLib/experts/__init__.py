@@ -4,4 +4,6 @@
 ``channels``    which image is the FLAIR
 ``from_files``  masks and probability maps that are there already
 ``registry``    models with a card
+``sam3``        SAM 3 from a local checkpoint (needs transformers); ``prompts``: what it is shown
+``medgemma``    MedGemma, which advises and has no vote
 """

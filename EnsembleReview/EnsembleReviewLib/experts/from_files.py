@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -53,6 +54,7 @@ def opinions_of_files(
     if len(ids) != len(paths) or len(set(ids)) < len(ids):
         raise BadArguments(f"{len(ids)} names were given for {len(paths)} masks, or one of them twice.",
                            "Give one name to each mask.")
+    titles = dict(zip(ids, _without_what_they_share(ids), strict=True))
     images = [read_image_file(path) for path in paths]
     plain = [(path, image) for path, image in zip(paths, images, strict=True) if not _has_segments(image)]
     maps = {path: _probabilities(as_single_3d(image, path), path) for path, image in plain}
@@ -76,7 +78,7 @@ def opinions_of_files(
         if not any(array.any() for array in placed.values()):
             warn(f"{path} is empty: it counts as an expert who sees nothing there.")
         record = {"file": path.name, "sha256": sha256_of(path)}
-        opinions.append(Opinion(name, name, with_regions(placed, exclusive=True), record))
+        opinions.append(Opinion(name, titles[name], with_regions(placed, exclusive=True), record))
     if opinions and not any(array.any() for opinion in opinions for array in opinion.answers.values()):
         raise BadInput(f"All {len(opinions)} masks are empty: there is nothing to fuse.",
                        "Check that the right files were given.")
@@ -134,6 +136,20 @@ def _unique_names(paths: Sequence[Path]) -> list[str]:
     stems = [_stem(path) for path in paths]
     named = [f"{path.parent.name}_{stem}" if stems.count(stem) > 1 else stem for path, stem in zip(paths, stems)]
     return [f"{name}_{n}" if named.count(name) > 1 else name for n, name in enumerate(named, start=1)]
+
+
+def _without_what_they_share(names: Sequence[str]) -> list[str]:
+    """``segmentation_a-20`` and ``segmentation_b-20`` are a and b to a person; cut at signs between words only."""
+    words = [re.split(r"([_\-. ]+)", name) for name in names]
+    if len(names) < 2:
+        return list(names)
+    shortest = min(len(parts) for parts in words)
+    same = [len({parts[n] for parts in words}) == 1 for n in range(shortest)]
+    first = same.index(False) if False in same else 0
+    same_end = [len({parts[-1 - n] for parts in words}) == 1 for n in range(shortest - first)]
+    last = same_end.index(False) if False in same_end else 0
+    short = ["".join(parts[first : len(parts) - last]) for parts in words]
+    return short if all(short) and len(set(short)) == len(short) else list(names)
 
 
 def _stem(path: Path) -> str:

@@ -6,14 +6,10 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import vtk
-
 from MRISegSuiteLib.scene.parts import parts_of
 
 from ..hot_spots import HotSpot
 
-#: Segment tags of the experts' segmentation: whose, and which structure.
-EXPERT_TAG, STRUCTURE_TAG = "MRISegSuite.Expert", "MRISegSuite.Structure"
 #: Attributes: panel.json on the fusion, hot_spots.json on the table of hot spots.
 PANEL_ATTRIBUTE, HOT_SPOTS_ATTRIBUTE = "MRISegSuite.Panel", "MRISegSuite.HotSpots"
 
@@ -87,17 +83,15 @@ def panel_of(nodes: EnsembleNodes) -> dict:
 def expert_segments(nodes: EnsembleNodes) -> dict[str, dict[str, str]]:
     """Expert id -> structure -> segment id in ``nodes.experts``. The segments of one expert do not overlap: of nested
     regions each shows what the region inside it leaves (edema, core, enhancing tumor)."""
-    found: dict[str, dict[str, str]] = {}
     segmentation = nodes.experts.GetSegmentation()
-    for index in range(segmentation.GetNumberOfSegments()):
-        segment_id = segmentation.GetNthSegmentID(index)
-        segment = segmentation.GetSegment(segment_id)
-        expert, structure = _tag(segment, EXPERT_TAG), _tag(segment, STRUCTURE_TAG)
-        if expert:
-            found.setdefault(expert, {})[structure] = segment_id
-    return found
+    ids = [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
+    return {
+        expert["id"]: {one.removeprefix(prefix): one for one in ids if one.startswith(prefix)}
+        for expert in panel_of(nodes)["experts"]
+        for prefix in [segment_id_of(expert, "")]
+    }
 
 
-def _tag(segment, name: str) -> str:
-    value = vtk.reference("")
-    return str(value) if segment.GetTag(name, value) else ""
+def segment_id_of(expert: dict, structure: str) -> str:
+    """The id of a segment in the experts' segmentation; ``expert`` is an entry of panel.json."""
+    return f"{expert['role']}_{structure}"

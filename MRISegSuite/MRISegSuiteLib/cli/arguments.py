@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     knee.add_argument("--baseline", metavar="DIR",
                       help="output folder (or segmentation) of the same knee at an earlier time: tells what changed")
     knee.add_argument("--without", metavar="STAGE,...", type=lambda text: text.split(","), default=[],
-                      help="leave out stages: thickness, shape, t2")
+                      help="leave out stages: thickness, shape, t2, report")
     knee.add_argument("--shape-model", metavar="ID",
                       help="shape model to fit to the bone (default: the embedded one; see: mriseg models list)")
     knee.add_argument("--layers", metavar="N", type=int, help="depth layers of cartilage (default: 2)")
@@ -86,7 +86,41 @@ def parser() -> argparse.ArgumentParser:
                                "(default: %(default)s)")
     ensemble.add_argument("--staple-prior", metavar="P", type=float,
                           help="prior of STAPLE, between 0 and 1 (default: the mean vote)")
+    ensemble.add_argument("--sam3", metavar="FOLDER",
+                          help="ask SAM 3 too: a local checkpoint; needs transformers 5, and --prompt")
+    ensemble.add_argument("--prompt", metavar="STRUCTURE=WORDS", action="append", default=[], type=prompt,
+                          help="words for SAM 3, e.g. whole_tumour=\"brain tumor\"; may be given again")
+    ensemble.add_argument("--medgemma", metavar="FOLDER",
+                          help="ask MedGemma too (a local checkpoint): sequence, slices and findings in words; it has "
+                               "no vote")
     _add_device(ensemble)
+
+    compare = command("compare", "Align two or more scans of one patient, and say what has changed and how sure that "
+                                 "is.")
+    compare.add_argument("input", nargs="+", metavar="SCAN",
+                         help="the scans in the order of time, the baseline first: NIfTI, NRRD, MHA or DICOM folders")
+    compare.add_argument("--out", metavar="DIR", required=True, help="output folder")
+    compare.add_argument("--masks", metavar="FILE", nargs="+", default=[],
+                         help="the lesions of each scan, in its own grid: .seg.nrrd or label maps; all labels "
+                              "together unless --structure names one")
+    compare.add_argument("--labels", metavar="NAME=NUMBER,...", type=labels,
+                         help="what the numbers of label maps mean")
+    compare.add_argument("--structure", metavar="NAME", help="measure this structure of the masks (or of the model)")
+    compare.add_argument("--dates", metavar="YYYY-MM-DD", nargs="+", default=[],
+                         help="when the scans were taken (default: what DICOM says)")
+    compare.add_argument("--criteria", metavar="ID",
+                         help="response criterion: recist_1_1, rano_bm, rano_2d, rano_2_volumetric, a JSON file, or "
+                              "none (default: rano_2_volumetric)")
+    compare.add_argument("--model", metavar="ID", help="segment the scans with this model, where there are no masks")
+    compare.add_argument("--engine", choices=("greedy", "simpleitk", "ants"),
+                         help="what registers (default: greedy; ants needs an environment of its own)")
+    compare.add_argument("--anatomy", choices=("auto", "brain", "body"),
+                         help="what the registration looks at (default: the brain where there is one)")
+    compare.add_argument("--registration-masks", metavar="FILE", nargs="+", default=[],
+                         help="brain or body mask of each scan, instead of the built-in search")
+    compare.add_argument("--without-calibration", action="store_true",
+                         help="leave out the calibration with known growth")
+    _add_device(compare)
 
     batch = command("batch", "Run a table of scans, each a job of its own; started again, it goes on where it was.")
     batch.add_argument("manifest", metavar="MANIFEST.csv",
@@ -151,6 +185,18 @@ def labels(text: str) -> dict[str, int | list[int]]:
     return found
 
 
+def prompt(text: str) -> dict[str, str]:
+    """``whole_tumour=brain tumor`` as the prompt of a job.
+
+    Raises:
+        argparse.ArgumentTypeError: not of that form.
+    """
+    structure, equals, words = (piece.strip() for piece in text.partition("="))
+    if not (structure and equals and words):
+        raise argparse.ArgumentTypeError(f"{text!r} is not STRUCTURE=WORDS")
+    return {"structure": structure, "text": words}
+
+
 def weights(text: str) -> dict[str, float]:
     """``a=2,b=0.5`` as a dictionary of numbers.
 
@@ -206,6 +252,14 @@ def check_together(arguments) -> None:
             raise BadArguments("There is nothing to fuse.", "Name the images of a case, or give --masks.")
         if arguments.weights and arguments.fusion != "weighted":
             raise BadArguments("--weights need --fusion weighted.")
+        if bool(arguments.sam3) != bool(arguments.prompt):
+            raise BadArguments("--sam3 and --prompt need each other: SAM 3 answers to a prompt.")
+        return
+    if arguments.command == "compare":
+        if len(arguments.input) < 2:
+            raise BadArguments("A comparison needs two scans or more.", "Name the baseline, then the follow-up.")
+        if arguments.model and arguments.masks:
+            raise BadArguments("--model and --masks exclude each other: masks need no model.")
         return
     if arguments.command != "knee":
         return

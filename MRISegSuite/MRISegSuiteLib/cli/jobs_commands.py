@@ -81,11 +81,44 @@ def ensemble_job(arguments) -> Job:
         inputs["masks"] = [_existing(path) for path in arguments.masks]
     given = {"experts": arguments.experts, "labels": arguments.labels, "weights": arguments.weights}
     parameters |= {name: value for name, value in given.items() if value}
+    if arguments.sam3:
+        parameters["sam3"] = {"checkpoint": _existing(arguments.sam3), "prompts": arguments.prompt}
+    if arguments.medgemma:
+        parameters["medgemma"] = {"checkpoint": _existing(arguments.medgemma)}
     if arguments.fusion == "staple":
         parameters["staple_region"] = arguments.staple_region
         if arguments.staple_prior is not None:
             parameters["staple_prior"] = arguments.staple_prior
     return Job("ensemble", inputs, parameters)
+
+
+def compare(arguments, worker: WorkerPython) -> int:
+    """``mriseg compare``"""
+    return run_job(compare_job(arguments), Path(arguments.out), worker)
+
+
+def compare_job(arguments) -> Job:
+    """The job of ``mriseg compare`` with these arguments.
+
+    Raises:
+        SuiteError: a file or the model is not there.
+    """
+    inputs = {"images": [_existing(path) for path in arguments.input]}
+    if arguments.masks:
+        inputs["masks"] = [_existing(path) for path in arguments.masks]
+    if arguments.registration_masks:
+        inputs["registration_masks"] = [_existing(path) for path in arguments.registration_masks]
+    given = ("labels", "structure", "dates", "criteria", "engine", "anatomy")
+    parameters = {name: getattr(arguments, name) for name in given if getattr(arguments, name)}
+    parameters["device"] = arguments.device
+    if arguments.without_calibration:
+        parameters["calibrate"] = False
+    model = None
+    if arguments.model:
+        registry = Registry()
+        task = next((card.task for card in registry.cards() if card.id == arguments.model), "lesion")
+        model = registry.choose(task, arguments.model).to_record()
+    return Job("compare", inputs, parameters, model)
 
 
 def _channel_and_file(text: str) -> tuple[str, str]:

@@ -13,6 +13,7 @@ _COMMANDS = {
     "demo": jobs_commands.demo,
     "knee": jobs_commands.knee,
     "ensemble": jobs_commands.ensemble,
+    "compare": jobs_commands.compare,
     "batch": batch_command.batch,
     "run": jobs_commands.run,
     "models": models_command.models,

@@ -15,7 +15,7 @@ from ..jobs.runner import library_folders
 from .worker_python import WorkerPython
 
 _MODULE = "MRISegSuiteLib.scene.bundle"
-_TASKS = ("knee", "demo", "ensemble")  # those with images and surfaces to look at
+_TASKS = ("knee", "demo", "ensemble", "compare")  # those with images and surfaces to look at
 _LIMIT_S = 180.0
 _LEFT_OUT = "scene.mrb was left out: "
 

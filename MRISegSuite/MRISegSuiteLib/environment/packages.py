@@ -40,6 +40,9 @@ PACKAGES = (
     Package("dynamic-network-architectures>=0.3", "dynamic_network_architectures", 1, alone=True),
     Package("matplotlib>=3.7", "matplotlib", 60),
     Package("PyYAML>=6.0", "yaml", 1),
+    Package("picsl-greedy>=1.4", "picsl_greedy", 60, alone=True),  # needs SimpleITK and numpy, which are there
+    Package("reportlab>=4.2", "reportlab", 12),
+    Package("pyHanko>=0.25", "pyhanko", 46),
 )
 
 

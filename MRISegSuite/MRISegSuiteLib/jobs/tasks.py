@@ -10,8 +10,11 @@ from ..errors import BadArguments
 
 TASKS = {
     "knee": "KneeSegLib.pipeline:run",
+    "compare": "LongitudinalCompareLib.pipeline:run",
     "demo": "KneeSegLib.demo:run",
     "ensemble": "EnsembleReviewLib.pipeline:run",
+    "feedback": "EnsembleReviewLib.feedback.saving:run",
+    "feedback_export": "EnsembleReviewLib.feedback.saving:run_export",
     "probe": "MRISegSuiteLib.environment.probe:run",
 }
 

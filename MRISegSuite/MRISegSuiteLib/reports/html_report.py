@@ -267,6 +267,8 @@ def _details(result: Mapping) -> str:
         ("Time (s)", "timings_s"),
     ):
         content = result.get(key)
+        if key == "inputs":  # the folder's name may name a person
+            content = [{**entry, "file": Path(str(entry.get("file", ""))).name} for entry in content or []]
         if content:
             blocks += (
                 f"<h3>{title}</h3><pre>{escape(json.dumps(content, indent=2, ensure_ascii=False, default=str))}</pre>"

@@ -52,6 +52,8 @@ class HeadlessSlicer:
         self.logics = {name: self._logic(name, kind) for name, kind in _MODULE_LOGICS.items()}
         self.application_logic.SetMRMLScene(self.scene)
         slicer.vtkMRMLSubjectHierarchyNode.ResolveSubjectHierarchy(self.scene)
+        # Markups come with slicer-core, but how they are saved is told by a logic that wants an application.
+        self.scene.RegisterNodeClass(slicer.vtkMRMLMarkupsJsonStorageNode())
 
     def publish(self) -> None:
         """Make this scene ``slicer.mrmlScene`` and its logics ``slicer.modules.<name>.logic()``."""

@@ -11,7 +11,7 @@ PART = "MRISegSuite.Part"
 _TO_SEGMENTATION, _TO_VOLUME = "MRISegSuiteSegmentation", "MRISegSuiteVolume"
 
 
-def connect(node, part: str, segmentationNode, volumeNode, attributes: dict[str, str]) -> None:
+def connect(node, part: str, segmentationNode, volumeNode, attributes: dict[str, str], seal: bool = True) -> None:
     """Make ``node`` the named part of the result of a segmentation, with its provenance.
 
     Args:
@@ -20,6 +20,7 @@ def connect(node, part: str, segmentationNode, volumeNode, attributes: dict[str,
         segmentationNode: what the result is about (``node`` itself for that one).
         volumeNode: the volume it was made from, or None.
         attributes: see ``provenance.provenance_of``.
+        seal: remember the content of a table or volume, so that it can be told whether a person edited it.
     """
     provenance.mark(node, attributes)
     node.SetAttribute(PART, part)
@@ -27,7 +28,7 @@ def connect(node, part: str, segmentationNode, volumeNode, attributes: dict[str,
         node.SetNodeReferenceID(_TO_SEGMENTATION, segmentationNode.GetID())
     if volumeNode is not None:
         node.SetNodeReferenceID(_TO_VOLUME, volumeNode.GetID())
-    if node.IsA("vtkMRMLTableNode") or node.IsA("vtkMRMLVolumeNode"):
+    if seal and (node.IsA("vtkMRMLTableNode") or node.IsA("vtkMRMLVolumeNode")):
         provenance.seal(node)
 
 

@@ -10,6 +10,7 @@ from ..errors import BadInput
 _LOADERS = {
     "knee": "KneeSegLib.scene:add_results",
     "demo": "KneeSegLib.scene:add_results",
+    "compare": "LongitudinalCompareLib.scene:add_results",
     "ensemble": "EnsembleReviewLib.scene:add_results",
 }
 

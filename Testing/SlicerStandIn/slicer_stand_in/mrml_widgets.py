@@ -51,7 +51,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self.setFocusProxy(self._combo)
         self.setSizePolicy(QtWidgets.QSizePolicy.Preferred, QtWidgets.QSizePolicy.Fixed)
         self._scene, self._observers, self._filling, self._shown = None, [], False, object()
-        self._nodeTypes, self._noneDisplay = [], "None"
+        self._nodeTypes, self._noneDisplay, self._attributes = [], "None", {}
         self._flags = {"noneEnabled": False, "addEnabled": True, "removeEnabled": True, "editEnabled": False,
                        "renameEnabled": False, "showHidden": False, "showChildNodeTypes": True,
                        "selectNodeUponCreation": True}
@@ -84,9 +84,17 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             node = self._scene.GetNthNode(index)
             exact = node.GetClassName() in self._nodeTypes
             derived = self._flags["showChildNodeTypes"] and any(node.IsA(t) for t in self._nodeTypes)
+            attribute = self._attributes.get(node.GetClassName())
+            if attribute is not None and node.GetAttribute(attribute) is None:
+                continue
             if (exact or derived) and (self._flags["showHidden"] or not node.GetHideFromEditors()):
                 found.append(node)
         return found
+
+    def addAttribute(self, nodeType, attributeName):
+        """Only nodes of this type with this attribute, whatever its value (Slicer takes a value as well)."""
+        self._attributes[nodeType] = attributeName
+        self._fill()
 
     def _fill(self):
         if self._scene is None:

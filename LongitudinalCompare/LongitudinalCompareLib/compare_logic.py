@@ -1,0 +1,202 @@
+"""The logic of the LongitudinalCompare module: from volumes of several times to an alignment and what changed.
+
+Everything here works in Slicer and in plain Python with slicer-core; nothing here opens a dialog or needs Qt. See
+:mod:`MRISegSuiteLib.scene.job_logic` for how a run is started, watched, canceled and finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+
+import slicer
+
+from MRISegSuiteLib.errors import BadArguments
+from MRISegSuiteLib.jobs import Job
+from MRISegSuiteLib.models.registry import Registry
+from MRISegSuiteLib.scene.exporting import label_image_of_segmentation, write_volume_for_job
+from MRISegSuiteLib.scene.job_logic import INPUTS, JobLogic
+
+from . import scene as compare_scene
+from .scene import CompareNodes
+
+
+class CompareLogic(JobLogic):
+    """Align, compare, measure again; blocking for scripts, or for a panel ``process(..., waitForCompletion=False)``,
+    then :meth:`poll` until the status is no longer "running", then :meth:`finish`; :meth:`cancel` at any time.
+
+    >>> logic = LongitudinalCompareLogic()
+    >>> nodes = logic.process([before, after], [maskBefore, maskAfter], ["2024-01-01", "2024-06-01"])
+    >>> nodes = logic.measureAgain(nodes.table)   # after a mask was edited or a diameter moved
+    """
+
+    def __init__(self):
+        super().__init__("LongitudinalCompare")
+
+    def process(self, volumeNodes: Sequence, maskNodes: Sequence = (), dates: Sequence[str] = (), criteria: str = "",
+                engine: str = "", anatomy: str = "auto", modelId: str = "", device: str = "auto", links: Sequence = (),
+                waitForCompletion: bool = True, jobFolder=None, progress=None, environment=None):
+        """Align scans of one patient and say what changed.
+
+        Args:
+            volumeNodes: two or more vtkMRMLScalarVolumeNode, the baseline first, in the order of time.
+            maskNodes: for each the segmentation of its lesions (vtkMRMLSegmentationNode; all segments together count);
+                none: the model segments, or where there is no model either nothing is measured.
+            dates: for each "YYYY-MM-DD"; none: no growth rates.
+            criteria: id of a response criterion; empty for the default, "none" for none.
+            engine: "greedy", "simpleitk" or "ants"; empty for the default.
+            anatomy: what the registration looks at: "auto", "brain" or "body".
+            modelId: model that segments every scan, where no masks are given.
+            device: where the model runs: "auto", "cpu" or "cuda".
+            links: corrections of which lesion is which: {baseline_point, followup_point (LPS, mm), linked}.
+            waitForCompletion: True returns the nodes; False returns None at once.
+            jobFolder: folder that keeps the files of the run; a temporary one by default.
+            progress: called with each JobState while waiting.
+            environment: environment variables for the worker process; by default those of the worker environment.
+
+        Returns:
+            :class:`LongitudinalCompareLib.scene.CompareNodes`, or None.
+
+        Raises:
+            SuiteError: of the kind that names what is wrong (see MRISegSuiteLib.errors); the scene is unchanged.
+        """
+        volumeNodes, maskNodes = list(volumeNodes), list(maskNodes)
+        self._check(volumeNodes, maskNodes)
+        given = {"dates": list(dates), "criteria": criteria, "engine": engine, "links": list(links),
+                 "anatomy": anatomy if anatomy != "auto" else "", "modelId": modelId, "device": device}
+
+        def writeJob(folder):
+            return self._writeJob(folder, volumeNodes, maskNodes, given, [])
+
+        def load(folder):
+            nodes = compare_scene.add_results(slicer.mrmlScene, folder, volumeNodes, maskNodes)
+            compare_scene.remember_inputs(nodes, **given)
+            return nodes
+
+        with _native(volumeNodes, maskNodes):
+            self.startJob(writeJob, load, jobFolder, environment)
+        return self.waitForJob(progress) if waitForCompletion else None
+
+    def measureAgain(self, tableNode, links: Sequence | None = None, waitForCompletion: bool = True, jobFolder=None,
+                     progress=None, environment=None):
+        """Bring a result up to date after a mask was edited, a diameter line moved or a link corrected.
+
+        Args:
+            tableNode: table of the result.
+            links: as in :meth:`process`; None keeps those that were given before.
+
+        Other arguments, returns and raises: see :meth:`process`.
+        """
+        old = compare_scene.nodes_of(slicer.mrmlScene, tableNode)
+        if old is None:
+            raise BadArguments("There is no comparison to measure again.", "Choose the table of one.")
+        self._check(old.volumes, old.masks)
+        given = compare_scene.inputs_of(old)
+        if links is not None:
+            given["links"] = list(links)
+        moved = [one for one in compare_scene.diameters_of(old) if one["moved"]]
+
+        def writeJob(folder):
+            return self._writeJob(folder, old.volumes, old.masks, given, moved)
+
+        def load(folder):
+            nodes = compare_scene.update_results(slicer.mrmlScene, folder, old)
+            compare_scene.remember_inputs(nodes, **given)
+            return nodes
+
+        with _native(old.volumes, old.masks):
+            self.startJob(writeJob, load, jobFolder, environment)
+        return self.waitForJob(progress) if waitForCompletion else None
+
+    def loadJob(self, jobFolder, volumeNodes=None, maskNodes=()) -> CompareNodes:
+        """Load the results of a finished job folder (from the command line, a cluster …) into the scene."""
+        return compare_scene.add_results(slicer.mrmlScene, jobFolder, volumeNodes, maskNodes)
+
+    @staticmethod
+    def nodesOf(tableNode) -> CompareNodes | None:
+        """The nodes of the result whose table this is, None for other tables."""
+        return compare_scene.nodes_of(slicer.mrmlScene, tableNode)
+
+    @staticmethod
+    def align(nodes: CompareNodes, aligned: bool) -> None:
+        """Show the scans in the common space, or where they were scanned."""
+        compare_scene.align(nodes, aligned)
+
+    @staticmethod
+    def diameters(nodes: CompareNodes) -> list[dict]:
+        """Diameters as their lines lie now; see ``scene.diameters_of``."""
+        return compare_scene.diameters_of(nodes)
+
+    @staticmethod
+    def _check(volumeNodes, maskNodes) -> None:
+        if len(volumeNodes) < 2 or any(node is None for node in volumeNodes):
+            raise BadArguments("A comparison needs two volumes or more.", "Choose a baseline and a follow-up.")
+        if len({node.GetID() for node in volumeNodes}) < len(volumeNodes):
+            raise BadArguments("One volume was chosen twice.", "Choose each timepoint's own scan.")
+        if maskNodes and (len(maskNodes) != len(volumeNodes) or any(node is None for node in maskNodes)):
+            raise BadArguments("Not every volume has a mask.", "Choose a segmentation for each, or none at all.")
+
+    def _writeJob(self, folder, volumeNodes, maskNodes, given, moved) -> tuple[list, dict]:
+        inputs, nodeNames, warnings = {"images": []}, {}, []
+        for number, node in enumerate(volumeNodes, start=1):
+            path = write_volume_for_job(node, folder / INPUTS / f"timepoint{number}")
+            inputs["images"].append(str(path))
+            nodeNames[path] = node.GetName()
+        for number, (node, volumeNode) in enumerate(zip(maskNodes, volumeNodes), start=1):
+            inputs.setdefault("masks", [])
+            path = _write_mask(node, volumeNode, folder / INPUTS / f"mask{number}.nrrd")
+            inputs["masks"].append(str(path))
+            nodeNames[path] = node.GetName()
+        parameters = {name: value for name, value in given.items() if value and name != "modelId"}
+        if moved:
+            parameters["diameters"] = [{key: one[key] for key in ("timepoint", "lesion", "which", "ends")}
+                                       for one in moved]  # fmt: skip
+        model = None
+        if given.get("modelId") and not maskNodes:
+            registry = Registry()
+            task = next((card.task for card in registry.cards() if card.id == given["modelId"]), "lesion")
+            model = registry.choose(task, given["modelId"]).to_record()
+        Job("compare", inputs, parameters, model).write(folder)
+        return warnings, nodeNames
+
+
+def _write_mask(segmentationNode, volumeNode, path):
+    """All segments of a segmentation as one mask on the grid of its scan; empty ones count as nothing there."""
+    import SimpleITK as sitk
+
+    from MRISegSuiteLib.images.canonical import same_grid
+    from MRISegSuiteLib.images.writing import write_image
+    from MRISegSuiteLib.scene.exporting import image_of_volume
+
+    segmentation = segmentationNode.GetSegmentation()
+    ids = [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
+    like = image_of_volume(volumeNode)
+    together = sitk.Image(like.GetSize(), sitk.sitkUInt8)
+    together.CopyInformation(like)
+    for segment_id in ids:
+        image, _ = label_image_of_segmentation(segmentationNode, {segment_id: 1}, volumeNode)
+        if not same_grid(image, like):
+            raise BadArguments(
+                f'The segmentation "{segmentationNode.GetName()}" lies on another grid than "{volumeNode.GetName()}".',
+                "Set the volume as its source geometry in the Segment Editor: the scan's own grid is measured.",
+            )
+        image.CopyInformation(like)
+        together = sitk.Maximum(together, sitk.Cast(image, sitk.sitkUInt8))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return write_image(together, path)
+
+
+@contextmanager
+def _native(volumeNodes, maskNodes):
+    """While the job's files are written the scans lie where they were scanned, not where a former result put them."""
+    ours = []
+    for node in [*volumeNodes, *maskNodes]:
+        transform = node.GetParentTransformNode()
+        if transform is not None and (transform.GetAttribute("MRISegSuite.Part") or "").startswith("transform_"):
+            ours.append((node, transform.GetID()))
+            node.SetAndObserveTransformNodeID(None)
+    try:
+        yield
+    finally:
+        for node, transform_id in ours:
+            node.SetAndObserveTransformNodeID(transform_id)

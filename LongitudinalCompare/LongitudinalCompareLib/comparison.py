@@ -1,0 +1,188 @@
+"""Alignment and change of all timepoints together: what the pipeline writes and the scene shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import SimpleITK as sitk
+
+from .change.alignment import Alignment as ChangeAlignment
+from .change.compare import Change, compare_lesions
+from .change.intensity import IntensityChange, intensity_change
+from .change.lesions import TimepointLesions, find_lesions
+from .change.matching import LinkOverride, match_lesions
+from .change.timeline import Track, lesion_tracks
+from .change.uncertainty import UncertaintySettings
+from .registration.alignment import Alignment
+from .registration.common_space import common_grid, into_common_space
+from .registration.preparation import Prepared
+from .registration.rigid import transform_of
+from .response.assess import ChangeCategory, assess
+from .response.criteria_files import Criterion
+from .response.measures import measures_of
+from .timepoints import Timepoint
+
+#: Two scans are of one contrast when their correlation inside the brain is at least this; only then does a difference
+#: of gray values mean anything.
+SAME_CONTRAST = 0.6
+
+
+@dataclass(frozen=True)
+class MovedDiameter:
+    """A diameter that a person has set: of a lesion of a timepoint (from 0), "longest" or "perpendicular"; its two
+    ends in LPS, mm, in the scan."""
+
+    timepoint: int
+    lesion: int
+    which: str
+    ends: tuple[tuple[float, float, float], tuple[float, float, float]]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The baseline and one later timepoint.
+
+    Attributes:
+        number: of the later one, from 1.
+        change: None without masks.
+        intensity: None where the gate failed, or the contrasts differ.
+        category: None without masks, without a criterion or where lesions could not be matched.
+    """
+
+    number: int
+    change: Change | None
+    intensity: IntensityChange | None
+    category: ChangeCategory | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that was found.
+
+    Attributes:
+        lesions: of each timepoint, empty without masks.
+        tracks: lesions over time; empty where any registration failed.
+        grid: of the common space. images, masks: on it, of the timepoints whose gate did not fail; None for others.
+    """
+
+    timepoints: tuple[Timepoint, ...]
+    alignment: Alignment
+    pairs: tuple[Pair, ...]
+    lesions: tuple[TimepointLesions, ...]
+    tracks: tuple[Track, ...]
+    grid: sitk.Image
+    images: tuple[sitk.Image | None, ...] = field(repr=False)
+    masks: tuple[sitk.Image | None, ...] = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+
+def compare(
+    timepoints: Sequence[Timepoint],
+    prepared: Sequence[Prepared],
+    alignment: Alignment,
+    criterion: Criterion | None,
+    settings: UncertaintySettings | None = None,
+    overrides: Sequence[LinkOverride] = (),
+    moved: Sequence[MovedDiameter] = (),
+) -> Comparison:
+    """Measure what changed, natively, and compare voxels where the gate allows it."""
+    settings = settings or UncertaintySettings()
+    notes: list[str] = []
+    count = len(timepoints)
+    trusted = [state != "failed" for state in alignment.states]
+    with_masks = all(one.mask is not None for one in timepoints)
+    lesions = tuple(find_lesions(one.mask) for one in timepoints) if with_masks else ()
+    lesions = tuple(_with_moved(one, n, moved, notes) for n, one in enumerate(lesions))
+    shown = [n for n in range(count) if trusted[n]]
+    grid = common_grid([timepoints[n].image for n in shown], [alignment.from_common[n] for n in shown])
+    images, masks = [], []
+    for n, one in enumerate(timepoints):
+        matrix = alignment.from_common[n]
+        images.append(into_common_space(one.image, grid, matrix) if trusted[n] else None)
+        masks.append(
+            into_common_space(one.mask, grid, matrix, labels=True) if trusted[n] and one.mask is not None else None
+        )
+    tracks: tuple[Track, ...] = ()
+    if with_masks and all(trusted):
+        matchings = [
+            match_lesions(lesions[n], lesions[n + 1], _between(alignment, n, n + 1), overrides if count == 2 else ())
+            for n in range(count - 1)
+        ]
+        tracks = lesion_tracks(lesions, matchings)
+    categories = _categories(timepoints, lesions, tracks, alignment, criterion, settings, notes)
+    pairs = []
+    for n in range(1, count):
+        placed = _between(alignment, 0, n) if trusted[n] else None
+        change = None
+        if with_masks:
+            change = compare_lesions(lesions[0], lesions[n], placed, timepoints[n].days, settings, overrides)
+        intensity = _intensity(prepared, images, alignment, grid, n, notes) if trusted[n] else None
+        pairs.append(Pair(n, change, intensity, categories.get(n)))
+    return Comparison(
+        tuple(timepoints), alignment, tuple(pairs), lesions, tracks, grid, tuple(images), tuple(masks), tuple(notes)
+    )
+
+
+def _with_moved(found: TimepointLesions, timepoint: int, moved: Sequence[MovedDiameter], notes: list[str]):
+    """The lesions with the diameters that a person moved; one that belongs to no lesion any more is told."""
+    lesions = list(found.lesions)
+    for one in moved:
+        if one.timepoint != timepoint:
+            continue
+        middle = np.mean(one.ends, axis=0)
+        # The number may have changed with the mask: the place decides, and the number where the place says nothing.
+        label = found.label_at(middle) or one.lesion
+        if not 1 <= label <= len(lesions):
+            notes.append(f"A diameter that was moved belongs to no lesion any more (timepoint {timepoint + 1}).")
+            continue
+        length = float(np.linalg.norm(np.subtract(*one.ends)))
+        lesion = lesions[label - 1]
+        changed = replace(lesion.diameters, **{f"{one.which}_mm": length, f"{one.which}_ends": one.ends})
+        lesions[label - 1] = replace(lesion, diameters=changed)
+        notes.append(
+            f"The {one.which} diameter of lesion {label} at timepoint {timepoint + 1} was set by a person: "
+            f"{length:.1f} mm."
+        )
+    return replace(found, lesions=tuple(lesions))
+
+
+def _between(alignment: Alignment, first: int, second: int) -> ChangeAlignment:
+    """Two timepoints in the common space, with how far their registration may be off."""
+    pairs = [alignment.pairs[n - 1] for n in (first, second) if n > 0]
+    error = float(np.sqrt(sum(pair.gate.numbers["inverse_consistency_mm"] ** 2 for pair in pairs)))
+    ratios = [1.0 if n == 0 else alignment.pairs[n - 1].volume_ratio for n in (first, second)]
+    return ChangeAlignment(
+        transform_of(alignment.from_common[first]),
+        transform_of(alignment.from_common[second]),
+        error,
+        ratios[1] / ratios[0],
+    )
+
+
+def _categories(timepoints, lesions, tracks, alignment, criterion, settings, notes) -> dict[int, ChangeCategory]:
+    if criterion is None or not lesions:
+        return {}
+    if "failed" in alignment.states:
+        notes.append("No change category: lesions can only be followed where every registration succeeded.")
+        return {}
+    measured = measures_of(lesions, tracks, [one.days for one in timepoints])
+    ratios = [None, *(pair.volume_ratio for pair in alignment.pairs)]
+    found = assess(criterion, measured, settings, volume_ratios=ratios)
+    return {one.timepoint: one for one in found}
+
+
+def _intensity(prepared, images, alignment, grid, n, notes) -> IntensityChange | None:
+    gate = alignment.pairs[n - 1].gate
+    if not gate.numbers["pearson"] >= SAME_CONTRAST:
+        notes.append(
+            f"No map of intensity change at timepoint {n + 1}: the scans are of different contrasts "
+            f"(correlation {gate.numbers['pearson']:.2f})."
+        )
+        return None
+    both = None
+    for t in (0, n):
+        mask = into_common_space(prepared[t].found.image, grid, alignment.from_common[t], labels=True)
+        both = mask if both is None else both * mask
+    return intensity_change(images[0], images[n], both, gate.numbers["inverse_consistency_mm"])

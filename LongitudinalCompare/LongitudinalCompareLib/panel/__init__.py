@@ -1,0 +1,1 @@
+"""Parts of the module's panel. Knows Qt."""

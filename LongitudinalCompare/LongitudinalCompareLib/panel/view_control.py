@@ -1,0 +1,92 @@
+"""What the views show: side by side, fading or blinking, checkerboard, change map, subtraction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ..scene import views
+
+_BLINK_MS = 500
+
+
+@dataclass
+class ViewWidgets:
+    """The widgets, as they are in the .ui file."""
+
+    modeSelector: Any
+    fadeSlider: Any
+    blinkButton: Any
+
+
+class ViewControl:
+    """Fills the slice views of the layout side by side.
+
+    Args:
+        widgets: the widgets to work with.
+        result: gives the shown CompareNodes, or None.
+    """
+
+    def __init__(self, widgets: ViewWidgets, result: Callable[[], Any]):
+        self._widgets, self._result = widgets, result
+        titles = {"side_by_side": _("Side by side"), "fade": _("Baseline and follow-up fading"),
+                  "checkerboard": _("Checkerboard"), "change": _("Map of change"), "subtraction": _("Subtraction")}
+        for mode in views.MODES:
+            widgets.modeSelector.addItem(titles[mode], mode)
+        self._timer = qt.QTimer()
+        self._timer.setInterval(_BLINK_MS)
+        self._timer.connect("timeout()", self._blink)
+        widgets.modeSelector.connect("currentIndexChanged(int)", self._onMode)
+        widgets.fadeSlider.connect("valueChanged(int)", self._onFade)
+        widgets.blinkButton.connect("toggled(bool)", self._onBlink)
+
+    @property
+    def mode(self) -> str:
+        return self._widgets.modeSelector.itemData(self._widgets.modeSelector.currentIndex)
+
+    def showLayout(self, labels: list[str]) -> None:
+        """Switch to the layout with a view for each timepoint, and fill it."""
+        views.show_layout(slicer.app.layoutManager().layoutLogic().GetLayoutNode(), labels)
+        self.show()
+        views.fit(slicer.mrmlScene, self._result())
+
+    def show(self) -> None:
+        """Fill the views as chosen."""
+        nodes = self._result()
+        if nodes is not None:
+            views.show(slicer.mrmlScene, nodes, self.mode, self._widgets.fadeSlider.value / 100.0)
+
+    def stop(self) -> None:
+        """No timer stays behind."""
+        self._timer.stop()
+        self._widgets.blinkButton.setChecked(False)
+
+    def _onMode(self, _index) -> None:
+        if self.mode != "fade":
+            self.stop()
+        self.show()
+
+    def _onFade(self, _value) -> None:
+        self._choose("fade")
+        self.show()
+
+    def _onBlink(self, blinking: bool) -> None:
+        if blinking:
+            self._choose("fade")
+            self._timer.start()
+        else:
+            self._timer.stop()
+
+    def _blink(self) -> None:
+        slider = self._widgets.fadeSlider
+        slider.setValue(0 if slider.value > 50 else 100)
+
+    def _choose(self, mode: str) -> None:
+        selector = self._widgets.modeSelector
+        if self.mode != mode:
+            selector.setCurrentIndex(selector.findData(mode))

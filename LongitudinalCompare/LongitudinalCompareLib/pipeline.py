@@ -1,0 +1,269 @@
+"""The compare task: from two or more scans of one patient to an alignment, what changed, a category and a report.
+
+Runs in the worker process (task ``compare``). The steps are functions of their own below, in the order in which they
+run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import SimpleITK as sitk
+
+from MRISegSuiteLib.errors import BadArguments, BadInput
+from MRISegSuiteLib.images.reading import read_volume
+from MRISegSuiteLib.jobs import Job, JobContext, Result
+from MRISegSuiteLib.models import Registry
+
+from .change.calibration import Calibration, calibrate_masks
+from .change.matching import LinkOverride
+from .change.uncertainty import UncertaintySettings
+from .comparison import MovedDiameter, compare
+from .registration.alignment import align
+from .registration.engines import DEFAULT as DEFAULT_ENGINE
+from .registration.engines import Engine, EngineMissing, find_engine
+from .registration.preparation import Prepared, prepare
+from .response.criteria_files import DEFAULT as DEFAULT_CRITERION
+from .response.criteria_files import criterion
+from .results import write_results
+from .timepoints import Timepoint, days_of, label_of, read_mask, read_scan
+
+ANATOMIES = ("auto", "brain", "body")
+_KNOWN = {
+    "labels", "structure", "dates", "criteria", "engine", "anatomy", "links", "diameters", "calibrate",
+    "test_retest_wcv", "device",
+}  # fmt: skip
+#: Where each step ends, as a fraction of the whole job.
+_SHARE = {"read": 0.05, "segment": 0.25, "prepare": 0.45, "register": 0.80, "measure": 0.90}
+
+
+def run(job: Job, context: JobContext) -> Result:
+    """Align scans and say what changed.
+
+    Inputs: ``images``: two or more scans, the baseline first, in the order of time; ``masks``: for each the mask of
+    its lesions, in its own grid; ``registration_masks``: for each a brain (or body) mask from elsewhere.
+    Parameters: ``labels`` (name -> value of label maps), ``structure`` (which of them; all together by default),
+    ``dates`` (YYYY-MM-DD for each scan; read from DICOM by default), ``criteria`` (id of a response criterion, or its
+    file; "none"), ``engine`` (greedy, simpleitk, ants), ``anatomy`` (auto, brain, body), ``links`` (a person's
+    corrections of which lesion is which: list of {baseline_point, followup_point, linked}, LPS, mm),
+    ``diameters`` (those that a person moved: list of {timepoint (from 1), lesion, which (longest, perpendicular), ends
+    (LPS, mm)}), ``calibrate`` (False leaves out the calibration), ``test_retest_wcv`` (within-subject coefficient of
+    variation of a repeated scan and segmentation), ``device``. The job's model segments the scans where no masks are
+    given; without a model they are aligned and compared without volumes.
+
+    Raises:
+        SuiteError: of the kind that names what is wrong.
+    """
+    paths, mask_paths, brain_paths = _checked(job)
+    engine = choose_engine(job.parameters.get("engine"), context)
+    chosen = _criterion(job)
+    settings = _settings(job)
+    links = _links(job)
+    moved = _moved(job)
+    days = days_of(paths, job.parameters.get("dates"))
+    timepoints = read_timepoints(job, paths, mask_paths, days, context)
+    model = None
+    if not mask_paths and job.model:
+        timepoints, model = segment_all(timepoints, job, context)
+    if timepoints[0].mask is None:
+        context.warn(
+            "No masks and no model were given: the scans are aligned and compared by eye and by their gray values, "
+            "and nothing is measured. Volumes and a change category need masks, or a model."
+        )
+    if days[0] is None:
+        context.warn("The dates of the scans are not known: there are no growth rates.")
+    prepared = prepare_all(timepoints, brain_paths, job, context)
+    alignment = align(prepared, engine, _within(context, "prepare", "register"))
+    for number, pair in enumerate(alignment.pairs, start=1):
+        name = timepoints[number].label
+        for text in pair.gate.reasons:
+            context.warn(f"Registration of the {name} ({pair.gate.state}): {text}")
+        if pair.gate.state == "failed":
+            context.warn(
+                f"The registration of the {name} failed: volumes are measured in each scan's own grid, nothing is "
+                "compared voxel by voxel."
+            )
+    context.progress("Measuring the change", _SHARE["register"])
+    found = compare(timepoints, prepared, alignment, chosen, settings, links, moved)
+    for text in found.notes:
+        context.warn(text)
+    calibrations = _calibrate(timepoints, job)
+    return write_results(found, calibrations, model, context, _SHARE["measure"])
+
+
+def _checked(job: Job) -> tuple[list[str], list[str], list[str]]:
+    """The files of the job.
+
+    Raises:
+        BadArguments: too few, too many, or an unknown parameter.
+    """
+    paths, masks, brains = (_as_list(job.inputs.get(role)) for role in ("images", "masks", "registration_masks"))
+    if len(paths) < 2:
+        raise BadArguments(f"A comparison needs two scans or more, not {len(paths)}.", "Name the baseline first.")
+    for role, files in (("masks", masks), ("registration masks", brains)):
+        if files and len(files) != len(paths):
+            raise BadArguments(
+                f"{len(files)} {role} were given for {len(paths)} scans.", "Give one for each scan, in the same order."
+            )
+    if len(set(paths)) < len(paths):
+        raise BadArguments("One scan was named twice.", "Name each timepoint's own scan.")
+    unknown = sorted(set(job.parameters) - _KNOWN)
+    if unknown:
+        known = ", ".join(sorted(_KNOWN))
+        raise BadArguments(f"The job has an unknown parameter {unknown[0]!r}.", f"Known are {known}.")
+    anatomy = job.parameters.get("anatomy", "auto")
+    if anatomy not in ANATOMIES:
+        raise BadArguments(f"The anatomy is {anatomy!r}.", f"Choose {', '.join(ANATOMIES)}.")
+    return paths, masks, brains
+
+
+def choose_engine(name: str | None, context: JobContext) -> Engine:
+    """The engine of that name; without one the default, or SimpleITK's where the default is not installed.
+
+    Raises:
+        EngineMissing: the engine that was asked for is not there.
+    """
+    try:
+        return find_engine(name or DEFAULT_ENGINE)
+    except EngineMissing as error:
+        if name:
+            raise
+        context.warn(f"{error.message} SimpleITK's own registration was used instead. {error.hint}")
+        return find_engine("simpleitk")
+
+
+def _criterion(job: Job):
+    name = job.parameters.get("criteria")
+    if name == "none":
+        return None
+    return criterion(name or DEFAULT_CRITERION)
+
+
+def _settings(job: Job) -> UncertaintySettings:
+    wcv = job.parameters.get("test_retest_wcv")
+    if wcv is None:
+        return UncertaintySettings()
+    if isinstance(wcv, bool) or not isinstance(wcv, (int, float)) or not 0 <= wcv < 1:
+        raise BadArguments(f"test_retest_wcv is {wcv!r}.", "Give a part between 0 and 1, e.g. 0.1 for 10 %.")
+    return UncertaintySettings(test_retest_wcv=float(wcv))
+
+
+def _links(job: Job) -> list[LinkOverride]:
+    found = []
+    for record in job.parameters.get("links") or []:
+        try:
+            points = [tuple(float(x) for x in record[name]) for name in ("baseline_point", "followup_point")]
+            if any(len(point) != 3 for point in points) or not isinstance(record["linked"], bool):
+                raise ValueError
+        except (KeyError, TypeError, ValueError) as exception:
+            raise BadArguments(
+                f"A corrected link is {record!r}.",
+                "It takes baseline_point and followup_point (three numbers, LPS, mm) and linked (true or false).",
+            ) from exception
+        found.append(LinkOverride(*points, record["linked"]))
+    return found
+
+
+def _moved(job: Job) -> list[MovedDiameter]:
+    found = []
+    for record in job.parameters.get("diameters") or []:
+        try:
+            ends = tuple(tuple(float(x) for x in end) for end in record["ends"])
+            if [len(end) for end in ends] != [3, 3] or record["which"] not in ("longest", "perpendicular"):
+                raise ValueError
+            found.append(MovedDiameter(int(record["timepoint"]) - 1, int(record["lesion"]), record["which"], ends))
+        except (KeyError, TypeError, ValueError) as exception:
+            raise BadArguments(
+                f"A moved diameter is {record!r}.",
+                "It takes timepoint, lesion, which (longest or perpendicular) and ends (two points, LPS, mm).",
+            ) from exception
+    return found
+
+
+def read_timepoints(
+    job: Job, paths: Sequence[str], mask_paths: Sequence[str], days: Sequence[int | None], context: JobContext
+) -> list[Timepoint]:
+    """All scans and masks, checked."""
+    labels, structure = job.parameters.get("labels"), job.parameters.get("structure")
+    timepoints = []
+    for number, path in enumerate(paths):
+        context.progress("Reading the scans", _SHARE["read"] * number / len(paths))
+        image = read_scan(path, context.warn)
+        mask = read_mask(mask_paths[number], image, labels, structure, context.warn) if mask_paths else None
+        timepoints.append(Timepoint(path, image, mask, days[number], label_of(number, len(paths))))
+    return timepoints
+
+
+def segment_all(timepoints: Sequence[Timepoint], job: Job, context: JobContext) -> tuple[list[Timepoint], dict]:
+    """The same model on every scan, natively; nothing is taken over from one timepoint to another."""
+    from MRISegSuiteLib.models.inference import segment
+
+    cards = [card for card in Registry().cards() if card.id == job.model["id"]]
+    if not cards:
+        raise BadArguments(f"There is no model {job.model['id']!r}.", "See: mriseg models list")
+    card = Registry().choose(cards[0].task, job.model["id"], job.model.get("sha256"))
+    wanted = job.parameters.get("structure")
+    done = []
+    for number, one in enumerate(timepoints):
+        begin = _SHARE["read"] + (_SHARE["segment"] - _SHARE["read"]) * number / len(timepoints)
+        context.progress(f"Segmenting the {one.label}", begin)
+        answer = segment(one.image, card, job.device, lambda stage, fraction: None)
+        for text in answer.warnings:
+            context.warn(f"{one.label}: {text}")
+        if wanted and wanted not in answer.names:
+            raise BadArguments(
+                f"The model {card.id} does not segment {wanted!r}.", f"It segments {', '.join(answer.names)}."
+            )
+        values = [answer.names[wanted]] if wanted else list(answer.names.values())
+        mask = np.isin(sitk.GetArrayViewFromImage(answer.labels), values).astype(np.uint8)
+        image = sitk.GetImageFromArray(mask)
+        image.CopyInformation(one.image)
+        done.append(Timepoint(one.path, one.image, image, one.days, one.label))
+    return done, card.to_record()
+
+
+def prepare_all(
+    timepoints: Sequence[Timepoint], brain_paths: Sequence[str], job: Job, context: JobContext
+) -> list[Prepared]:
+    """What the registration sees of each scan; lesions do not steer it."""
+    prepared = []
+    for number, one in enumerate(timepoints):
+        part = (_SHARE["prepare"] - _SHARE["segment"]) * number / len(timepoints)
+        context.progress("Finding the brain" if number == 0 else f"Finding the brain of the {one.label}",
+                         _SHARE["segment"] + part)  # fmt: skip
+        given = read_volume(brain_paths[number]).image if brain_paths else None
+        try:
+            made = prepare(one.image, job.parameters.get("anatomy", "auto"), given, one.mask)
+        except ValueError as exception:
+            raise BadInput(
+                f"{one.path} cannot be registered: {exception}.", "Check the scan and its registration mask."
+            ) from exception
+        context.log.info("%s: mask of the %s, %.0f ml", one.label, made.found.kind, made.found.volume_ml)
+        prepared.append(made)
+    kinds = {one.found.kind for one in prepared}
+    if len(kinds) > 1:
+        context.warn(
+            "The scans look differently to the search for a brain (" + " and ".join(sorted(kinds)) + "): look at the "
+            "alignment, or give masks to register in."
+        )
+    return prepared
+
+
+def _calibrate(timepoints: Sequence[Timepoint], job: Job) -> list[Calibration]:
+    """Known growth put into the baseline's own mask and measured on the follow-up's grid."""
+    first, last = timepoints[0], timepoints[-1]
+    if job.parameters.get("calibrate") is False or first.mask is None:
+        return []
+    if not np.any(sitk.GetArrayViewFromImage(first.mask)):
+        return []
+    return [calibrate_masks(first.mask, last.image)]
+
+
+def _as_list(value) -> list[str]:
+    return [value] if isinstance(value, str) else list(value or [])
+
+
+def _within(context: JobContext, begin: str, end: str):
+    low, high = _SHARE[begin], _SHARE[end]
+    return lambda stage, fraction: context.progress(stage, low + fraction * (high - low))

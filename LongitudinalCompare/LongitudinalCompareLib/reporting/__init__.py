@@ -1,0 +1,1 @@
+"""What a person gets to read and sign: tables, pictures, PDF and its signature, DICOM SEG and SR."""

@@ -1,0 +1,170 @@
+"""Writing what a comparison found: transforms, images in the common space, masks, lesions, table, report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from MRISegSuiteLib.files import write_json
+from MRISegSuiteLib.images.segmentation_files import write_segmentation
+from MRISegSuiteLib.images.structures import TUMOR_BY_NAME
+from MRISegSuiteLib.images.writing import write_image
+from MRISegSuiteLib.jobs import JobContext, Measurement, Result
+from MRISegSuiteLib.jobs.tables import write_table
+
+from .change.calibration import Calibration
+from .comparison import Comparison
+from .registration.rigid import transform_of, write_transform
+from .report import write_compare_report
+from .reporting.tables import measurements
+from .timepoints import STRUCTURE
+
+#: What a role is called for timepoint N (from 1, the baseline): ``transform_1`` …
+TRANSFORM, AFFINE, IMAGE, MASK, SUBTRACTION, INTENSITY = (
+    "transform", "affine", "halfway", "segmentation", "subtraction", "intensity_change",
+)  # fmt: skip
+LESIONS = "lesions"
+
+
+def write_results(
+    found: Comparison, calibrations: Sequence[Calibration], model: dict | None, context: JobContext, begin: float
+) -> Result:
+    """Write everything into the job's folder; ``begin`` is the fraction of the job done so far."""
+    context.progress("Writing the results", begin)
+    folder = context.folder
+    result = Result(model=model, parameters={"engine": found.alignment.engine, "days": _days(found)})
+    result.warnings = list(context.warnings)
+    _write_transforms(found, result, folder)
+    for n, image in enumerate(found.images):
+        if image is not None and len([one for one in found.images if one is not None]) > 1:
+            result.files[f"{IMAGE}_{n + 1}"] = write_image(image, folder / f"{IMAGE}_{n + 1}.nrrd").name
+    for pair in found.pairs:
+        if pair.intensity is not None:
+            for role, image in ((SUBTRACTION, pair.intensity.difference), (INTENSITY, pair.intensity.z)):
+                name = f"{role}_{pair.number + 1}"
+                result.files[name] = write_image(image, folder / f"{name}.nrrd").name
+    _write_masks(found, result, folder, model)
+    write_json(folder / "lesions.json", lesion_record(found))
+    result.files[LESIONS] = "lesions.json"
+    result.measurements = all_measurements(found)
+    write_table(result.measurements, folder / "table.csv")
+    result.files["table"] = "table.csv"
+    result.files |= write_compare_report(folder, result.to_record(), found, calibrations)
+    return result
+
+
+def _days(found: Comparison) -> list[int | None]:
+    return [one.days for one in found.timepoints]
+
+
+def _write_transforms(found: Comparison, result: Result, folder: Path) -> None:
+    """Points of the common space to points of each timepoint; and the affine of each pair, for diagnosis."""
+    several = sum(state != "failed" for state in found.alignment.states) > 1
+    for n, (matrix, state) in enumerate(zip(found.alignment.from_common, found.alignment.states, strict=True)):
+        if several and state != "failed":
+            path = write_transform(transform_of(matrix), folder / f"{TRANSFORM}_{n + 1}.tfm")
+            result.files[f"{TRANSFORM}_{n + 1}"] = path.name
+    for n, pair in enumerate(found.alignment.pairs, start=2):
+        path = write_transform(transform_of(pair.matrix, pair.center), folder / f"baseline_to_{n}.h5")
+        result.files[f"baseline_to_{n}"] = path.name
+        path = write_transform(transform_of(pair.affine, pair.center), folder / f"{AFFINE}_{n}.tfm")
+        result.files[f"{AFFINE}_{n}"] = path.name
+
+
+def _write_masks(found: Comparison, result: Result, folder: Path, model: dict | None) -> None:
+    lesion = TUMOR_BY_NAME[STRUCTURE]
+    for n, one in enumerate(found.timepoints, start=1):
+        if one.mask is None:
+            continue
+        labels = sitk.Cast(one.mask, sitk.sitkUInt8) * lesion.label
+        path = folder / f"{MASK}_{n}.seg.nrrd"
+        algorithm = f"MRI Seg Suite {model['id']}" if model else "MRI Seg Suite: given by the user"
+        write_segmentation(labels, [lesion], path, None, algorithm, "AUTOMATIC" if model else "SEMIAUTOMATIC")
+        result.files[f"{MASK}_{n}"] = path.name
+
+
+def all_measurements(found: Comparison) -> list[Measurement]:
+    """Change, gate and category of every pair; regions tell the timepoint where there are more than two."""
+    rows: list[Measurement] = []
+    for pair, aligned in zip(found.pairs, found.alignment.pairs, strict=True):
+        mine = measurements(pair.change, STRUCTURE) if pair.change is not None else []
+        for name, value in aligned.gate.numbers.items():
+            mine.append(Measurement(name, "registration", "whole", float(value), _UNITS.get(name, "1"),
+                                    _METHODS.get(name, "rigid registration, both ways")))  # fmt: skip
+        if len(found.pairs) > 1:
+            mine = [replace(row, region=f"{row.region}_timepoint_{pair.number + 1}") for row in mine]
+        rows += mine
+    return rows
+
+
+_UNITS = {
+    "inverse_consistency_mm": "mm", "translation_mm": "mm", "rotation_deg": "degree",
+}  # fmt: skip
+_METHODS = {
+    "pearson": "correlation inside the overlap of the masks",
+    "nmi": "normalized mutual information inside the overlap of the masks (Studholme et al. 1999)",
+    "nmi_gain": "normalized mutual information, minus that of the images as they lie",
+    "sharpness": "part of what the images share that is lost 4 mm beside",
+    "inverse_consistency_mm": "mean distance of where the two directions of the registration take a point",
+    "determinant": "of the affine registration, for diagnosis only",
+    "scale_drift": "largest deviation of a principal scale of the affine from 1",
+    "field_overlap": "smaller part of a mask that lies within the other image",
+    "mask_overlap": "Jaccard index of the masks",
+}
+
+
+def lesion_record(found: Comparison) -> dict:
+    """The lesions over time, for lists, markups and charts. Points are LPS, mm, each in its own scan.
+
+    ``timepoints``: label, days, volume, lesions with point and diameters; ``tracks``: which lesion is which;
+    ``pairs``: state of the gate with its reasons, status of each lesion, category.
+    """
+    record: dict = {"timepoints": [], "tracks": [], "pairs": []}
+    for n, one in enumerate(found.timepoints):
+        entry = {"label": one.label, "days": one.days, "state": found.alignment.states[n], "lesions": []}
+        if found.lesions:
+            entry["volume_mm3"] = found.lesions[n].volume_mm3
+            for lesion in found.lesions[n].lesions:
+                d = lesion.diameters
+                entry["lesions"].append({
+                    "label": lesion.label, "volume_mm3": lesion.volume_mm3, "point": lesion.point,
+                    "longest_mm": d.longest_mm, "longest_ends": d.longest_ends,
+                    "perpendicular_mm": d.perpendicular_mm, "perpendicular_ends": d.perpendicular_ends,
+                })  # fmt: skip
+        record["timepoints"].append(entry)
+    for track in found.tracks:
+        record["tracks"].append({"number": track.number, "members": [list(one) for one in track.members]})
+    for pair, aligned in zip(found.pairs, found.alignment.pairs, strict=True):
+        entry = {
+            "timepoint": pair.number + 1, "state": aligned.gate.state, "reasons": list(aligned.gate.reasons),
+            "numbers": dict(aligned.gate.numbers), "lesions": [],
+        }  # fmt: skip
+        if pair.change is not None:
+            entry["total"] = _change_of(pair.change.total)
+            entry["lesions"] = [_change_of(one) for one in pair.change.lesions]
+        if pair.category is not None:
+            c = pair.category
+            entry["category"] = {
+                "criterion": c.criterion.id, "title": c.criterion.title, "category": c.category,
+                "certainty": c.certainty, "text": c.text, "reasons": list(c.reasons), "confirmation": c.confirmation,
+                "verified": c.criterion.verified, "percent_from_baseline": c.percent_from_baseline,
+            }  # fmt: skip
+        record["pairs"].append(entry)
+    return record
+
+
+def _change_of(one) -> dict:
+    record = {
+        "number": one.number, "status": one.status,
+        "baseline": [lesion.label for lesion in one.baseline], "followup": [lesion.label for lesion in one.followup],
+        "baseline_mm3": one.growth.baseline_mm3, "followup_mm3": one.growth.followup_mm3,
+        "percent": one.growth.percent if one.growth.baseline_mm3 > 0 else None,
+    }  # fmt: skip
+    if one.interval is not None:
+        record["percent_interval"] = [float(x) for x in np.asarray(one.interval.percent_interval)]
+        record["is_real"] = bool(one.interval.is_real)
+    return record

@@ -1,0 +1,121 @@
+"""The layout side by side, and what its slice views show: a view for each timepoint, moved together."""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer
+
+from .nodes import CompareNodes
+
+#: Numbers of our layouts in Slicer's list, far from its own: this one plus the number of timepoints.
+LAYOUT = 5600
+MODES = ("side_by_side", "fade", "checkerboard", "change", "subtraction")
+_COLORS = ("#4da6ff", "#ff9e26", "#73cc59", "#d973d9")
+_GROUP = 56  # views of one group are linked; the standard views are in group 0
+
+
+def view_name(timepoint: int) -> str:
+    """Singleton tag of the slice view of a timepoint (from 1)."""
+    return f"Timepoint{timepoint}"
+
+
+def layout_description(labels: list[str]) -> str:
+    """A slice view for each timepoint beside each other; below them a plot."""
+    views = "".join(
+        f'<item><view class="vtkMRMLSliceNode" singletontag="{view_name(n)}">'
+        '<property name="orientation" action="default">Axial</property>'
+        f'<property name="viewlabel" action="default">{n}</property>'
+        f'<property name="viewcolor" action="default">{_COLORS[(n - 1) % len(_COLORS)]}</property>'
+        f'<property name="viewgroup" action="default">{_GROUP}</property></view></item>'
+        for n in range(1, len(labels) + 1)
+    )
+    return (
+        '<layout type="vertical" split="true">'
+        f'<item splitSize="700"><layout type="horizontal">{views}</layout></item>'
+        '<item splitSize="300"><view class="vtkMRMLPlotViewNode" singletontag="PlotView1">'
+        '<property name="viewlabel" action="default">P</property></view></item></layout>'
+    )
+
+
+def show_layout(layoutNode, labels: list[str]) -> int:
+    """Switch to the layout; returns its number."""
+    number = LAYOUT + len(labels)
+    if not layoutNode.IsLayoutDescription(number):
+        layoutNode.AddLayoutDescription(number, layout_description(labels))
+    layoutNode.SetViewArrangement(number)
+    return number
+
+
+def composites(scene) -> dict[int, object]:
+    """Timepoint -> vtkMRMLSliceCompositeNode of its view, of the views that there are."""
+    found = {}
+    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")):
+        node = scene.GetNthNodeByClass(index, "vtkMRMLSliceCompositeNode")
+        name = node.GetLayoutName() or ""
+        if name.startswith("Timepoint") and name[9:].isdigit():
+            found[int(name[9:])] = node
+    return found
+
+
+def slice_nodes(scene) -> dict[int, object]:
+    """Timepoint -> vtkMRMLSliceNode of its view."""
+    found = {}
+    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
+        node = scene.GetNthNodeByClass(index, "vtkMRMLSliceNode")
+        name = node.GetLayoutName() or ""
+        if name.startswith("Timepoint") and name[9:].isdigit():
+            found[int(name[9:])] = node
+    return found
+
+
+def show(scene, nodes: CompareNodes, mode: str = "side_by_side", fade: float = 0.0) -> None:
+    """Fill the views.
+
+    Args:
+        mode: side_by_side: each view its own scan. fade: each view the baseline, and over it, as strong as ``fade``
+            says, its own scan. checkerboard, subtraction, change: that map of each later timepoint, where it is.
+        fade: 0 to 1.
+    """
+    for n, composite in composites(scene).items():
+        if n > len(nodes.volumes):
+            continue
+        own, first = nodes.volumes[n - 1].GetID(), nodes.volumes[0].GetID()
+        back, front, opacity = own, None, 0.0
+        if mode == "fade" and len(nodes.volumes) > 1:
+            back, front, opacity = first, nodes.volumes[max(n, 2) - 1].GetID(), fade
+        elif mode in ("checkerboard", "subtraction", "change"):
+            role = "intensity_change" if mode == "change" else mode
+            found = nodes.maps.get(f"{role}_{max(n, 2)}")
+            if found is not None:
+                back, front, opacity = own, found.GetID(), 0.5 if mode == "change" else 1.0
+        composite.SetBackgroundVolumeID(back)
+        composite.SetForegroundVolumeID(front)
+        composite.SetForegroundOpacity(opacity)
+        # Set here, not by a person in a view: the other views of the group follow positions, not these images.
+        composite.SetLinkedControl(True)
+        composite.SetHotLinkedControl(True)
+
+
+def jump_to(scene, nodes: CompareNodes, timepoint: int, point) -> tuple[float, float, float]:
+    """Center every view on a place: ``point`` (LPS, mm) of that timepoint's scan; returns the place in world RAS."""
+    place = np.append(np.array(point, float) * (-1, -1, 1), 1.0)
+    transform = nodes.transforms.get(timepoint)
+    if transform is not None and nodes.volumes[timepoint - 1].GetTransformNodeID() == transform.GetID():
+        matrix = slicer.util.arrayFromTransformMatrix(transform)
+        place = matrix @ place
+    world = tuple(float(x) for x in place[:3])
+    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
+        node = scene.GetNthNodeByClass(index, "vtkMRMLSliceNode")
+        node.JumpSliceByCentering(*world)
+    return world
+
+
+def fit(scene, nodes: CompareNodes) -> None:
+    """Center the views on the baseline."""
+    if not nodes.volumes:
+        return
+    bounds = [0.0] * 6
+    nodes.volumes[0].GetRASBounds(bounds)
+    middle = [(bounds[2 * axis] + bounds[2 * axis + 1]) / 2 for axis in range(3)]
+    for node in slice_nodes(scene).values():
+        node.JumpSliceByCentering(*middle)

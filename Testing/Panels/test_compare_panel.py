@@ -1,0 +1,217 @@
+"""LongitudinalCompare's panel at work: reasons, cancel, apply, look, move a diameter, edit, measure again, reload.
+
+The job is the real one: the worker registers two virtual heads. The last test does it with the real follow-up of an MS
+patient, where the scans are at hand.
+"""
+
+import os
+
+import numpy as np
+import psutil
+import pytest
+import SimpleITK as sitk
+from scipy import ndimage
+from virtual_heads import add_heads
+
+from MRISegSuiteLib.panel.run_state import RunState
+
+pytest.importorskip("picsl_greedy", reason="picsl-greedy is not installed")
+
+
+@pytest.fixture
+def loaded(application, compare):
+    volumes, masks = add_heads(application.mrmlScene)
+    return compare, volumes, masks
+
+
+def _choose(panel, volumes, masks=(None, None), dates=("", "")):
+    parameters = panel._parameterNode
+    for n, (volume, mask, date) in enumerate(zip(volumes, masks, dates, strict=True), start=1):
+        setattr(parameters, f"volume{n}", volume)
+        setattr(parameters, f"mask{n}", mask)
+        setattr(parameters, f"date{n}", date)
+
+
+def _lesions(ui):
+    return [ui.lesionList.item(row).text() for row in range(ui.lesionList.count)]
+
+
+def test_the_reason_why_apply_is_disabled_is_always_visible(application, loaded, picture):
+    panel, volumes, masks = loaded
+    ui, parameters = panel.ui, panel._parameterNode
+    assert not ui.applyButton.enabled and "Choose a baseline and a follow-up" in ui.reasonLabel.text
+    picture(panel, "compare-empty")
+    parameters.volume1 = parameters.volume2 = volumes[0]
+    assert "chosen twice" in ui.reasonLabel.text
+    parameters.volume2 = volumes[1]
+    assert ui.applyButton.enabled and "Nothing is measured" in ui.reasonLabel.text
+    parameters.mask1 = masks[0]
+    assert not ui.applyButton.enabled and "every scan, or of none" in ui.reasonLabel.text
+    parameters.mask2 = masks[1]
+    ui.date1Edit.setText("2024-07-01")
+    assert "YYYY-MM-DD" in ui.reasonLabel.text
+    ui.date2Edit.setText("2024-01-01")
+    assert "not in the order" in ui.reasonLabel.text
+    ui.date2Edit.setText("2024-12-31")
+    assert ui.applyButton.enabled and "measures their lesions" in ui.reasonLabel.text
+    assert ui.criteriaSelector.count == 5 and "not been checked" in ui.criterionLabel.text
+    for collapsible in (ui.moreCollapsibleButton, ui.settingsCollapsibleButton):
+        collapsible.collapsed = False
+    picture(panel, "compare-unfolded")
+    assert panel.parent.minimumSizeHint().width() <= 400
+
+
+def test_apply_look_move_edit_measure_again_save_reload(application, main_window, loaded, wait_for, picture, tmp_path):
+    panel, volumes, masks = loaded
+    ui, scene, app = panel.ui, application.mrmlScene, application.app
+    _choose(panel, volumes, masks, ("2024-01-01", "2024-07-01"))
+
+    # cancel half-way: the worker is gone, the scene as it was
+    before = scene.GetNumberOfNodes()
+    ui.applyButton.click()
+    wait_for(lambda: ui.progressBar.value > 50 or not panel._run.isRunning)
+    picture(panel, "compare-running")
+    ui.applyButton.click()
+    assert panel._run.state == RunState.CANCELLED and scene.GetNumberOfNodes() == before
+    assert not psutil.Process(os.getpid()).children(recursive=True)
+
+    ui.applyButton.click()
+    wait_for(lambda: not panel._run.isRunning)
+    assert panel._run.state == RunState.DONE, ui.errorLabel.text
+    nodes = panel._result
+    assert "good" in ui.gateLabel.text and "Change category" in ui.summaryLabel.text
+    first = _lesions(ui)
+    assert len(first) == 2 and "matched" in first[0] and "new" in first[1]
+    assert nodes.chart is not None and ui.resultTable.mrmlTableNode() is nodes.table
+    picture(panel, "compare-done")
+    picture(panel, "compare-done", 700)
+
+    # the native images are native: only a parent transform moves them, and the check box takes it away
+    assert all(volume.GetTransformNodeID() for volume in volumes)
+    ui.alignedCheckBox.click()
+    assert not any(volume.GetTransformNodeID() for volume in [*volumes, *masks])
+    ui.alignedCheckBox.click()
+    assert all(node.GetTransformNodeID() for node in [*volumes, *masks])
+
+    # the layout has a view for each timepoint; choosing a lesion centers them on it
+    layout = app.layoutManager().layoutLogic().GetLayoutNode()
+    assert layout.GetViewArrangement() == 5602
+    ui.lesionList.setCurrentRow(1)
+    red = next(scene.GetNthNodeByClass(n, "vtkMRMLSliceNode")
+               for n in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode"))
+               if scene.GetNthNodeByClass(n, "vtkMRMLSliceNode").GetLayoutName() == "Timepoint2")  # fmt: skip
+    center = [red.GetSliceToRAS().GetElement(row, 3) for row in range(3)]
+    line = nodes.lines[(2, 2, "longest")]
+    ends = [[0.0] * 3, [0.0] * 3]
+    for n in range(2):
+        line.GetNthControlPointPositionWorld(n, ends[n])
+    assert np.linalg.norm(np.array(center) - np.mean(ends, axis=0)) < 5
+    ui.blinkButton.click()
+    assert panel._views.mode == "fade"
+    wait_for(lambda: ui.fadeSlider.value == 100, 10)
+    for mode in ("checkerboard", "change", "subtraction", "side_by_side"):
+        ui.modeSelector.setCurrentIndex(ui.modeSelector.findData(mode))
+    assert not ui.blinkButton.checked
+
+    # a person moves a diameter: the list follows at once, and measuring again takes it over
+    line = nodes.lines[(2, 1, "longest")]
+    point = line.GetNthControlPointPosition(0)
+    line.SetNthControlPointPosition(0, point[0], point[1], point[2] + 8.0)
+    assert _lesions(ui) != first and "*" in _lesions(ui)[0] and "edited since" in ui.summaryLabel.text
+    length = line.GetLineLengthWorld()
+    picture(panel, "compare-moved")
+
+    # and edits a mask: the new lesion goes
+    ui.editSelector.setCurrentIndex(1)
+    ui.editButton.click()
+    editor = application.util.getModuleWidget("SegmentEditor").editor
+    assert editor.segmentationNode() is masks[1] and editor.sourceVolumeNode() is volumes[1]
+    array = application.util.arrayFromSegmentBinaryLabelmap(masks[1], "lesion", volumes[1])
+    labels, count = ndimage.label(array)
+    assert count == 2
+    largest = 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+    application.util.updateSegmentBinaryLabelmapFromArray(
+        (labels == largest).astype(np.uint8), masks[1], "lesion", volumes[1])
+    application.util.selectModule("LongitudinalCompare")
+    nodes_before = scene.GetNumberOfNodes()
+    ui.measureAgainButton.click()
+    wait_for(lambda: not panel._run.isRunning)
+    assert panel._run.state == RunState.DONE, ui.errorLabel.text
+    assert len(_lesions(ui)) == 1 and f"{length:.1f} ×" in _lesions(ui)[0], _lesions(ui)
+    assert scene.GetNumberOfNodes() < nodes_before, "measuring again made new nodes"
+    assert panel._result.table is nodes.table and "edited since" not in ui.summaryLabel.text
+    assert any("set by a person" in text for text in panel._warnings)
+
+    ui.copyPythonButton.click()
+    assert "measureAgain(table)" in app.clipboard().text()
+    ui.copyCommandButton.click()
+    assert " compare " in app.clipboard().text() and "--masks" in app.clipboard().text()
+
+    # saved and opened again the result is there, with its scans, transforms and diameters
+    path = str(tmp_path / "saved.mrb")
+    assert scene.WriteToMRB(path, None)
+    scene.Clear(0)
+    assert panel._result is None
+    assert scene.ReadFromMRB(path)
+    panel.parent.exit()
+    panel.parent.enter()
+    assert len(_lesions(ui)) == 1 and f"{length:.1f} ×" in _lesions(ui)[0] and len(panel._result.volumes) == 2
+    assert ui.alignedCheckBox.checked and ui.measureAgainButton.enabled
+
+
+def test_a_failed_registration_is_told_and_measures_natively(application, compare, wait_for, picture):
+    from virtual_heads import head
+
+    from MRISegSuiteLib.scene.volumes import new_volume_node
+
+    volumes = [new_volume_node(application.mrmlScene, f"person {n}", head(subject=n)[0]) for n in (1, 7)]
+    _choose(compare, volumes)
+    compare.ui.applyButton.click()
+    wait_for(lambda: not compare._run.isRunning)
+    assert compare._run.state == RunState.DONE, compare.ui.errorLabel.text
+    assert "failed" in compare.ui.gateLabel.text and "same patient" in compare.ui.gateLabel.text
+    assert not compare._result.maps and not compare._result.lines and not compare._result.transforms
+    assert not compare.ui.alignedCheckBox.enabled and not compare.ui.alignedCheckBox.checked
+    picture(compare, "compare-failed")
+
+
+def test_the_real_follow_up(application, compare, wait_for, picture, shared_data):
+    """A patient with multiple sclerosis, 203 days apart; the mask of the change, in each scan, for the lesions."""
+    from MRISegSuiteLib.images.structures import TUMOR_BY_NAME
+    from MRISegSuiteLib.scene.segmentations import SegmentLook, new_segmentation_node
+    from MRISegSuiteLib.scene.volumes import new_volume_node
+
+    folder = shared_data / "ms_followup" / "patient01" / "raw"
+    change = sitk.Cast(sitk.ReadImage(str(folder / "gt.nii.gz")), sitk.sitkFloat32)
+    lesion = TUMOR_BY_NAME["lesion"]
+    look = SegmentLook("lesion", "Lesion", lesion.color, "")
+    volumes, masks = [], []
+    for n, level in ((1, 0.9), (2, 0.4)):  # nothing but a core is taken for the lesion before it grew
+        image = sitk.BinShrink(sitk.ReadImage(str(folder / f"study{n}_FLAIR.nii.gz")), (2, 2, 1))
+        way = sitk.ReadTransform(str(folder / f"study{n}_FLAIR_to_common_space.txt")).GetInverse()
+        mask = sitk.Cast(sitk.Resample(change, image, way, sitk.sitkLinear, 0.0) > level, sitk.sitkUInt8)
+        volumes.append(new_volume_node(application.mrmlScene, f"FLAIR {n}", sitk.Cast(image, sitk.sitkInt16)))
+        masks.append(new_segmentation_node(application.mrmlScene, f"change {n}", mask, {"lesion": 1}, [look],
+                                           volumes[-1], algorithm_type="MANUAL"))
+    _choose(compare, volumes, masks, ("2010-01-01", "2010-07-23"))
+    compare.ui.applyButton.click()
+    wait_for(lambda: not compare._run.isRunning)
+    assert compare._run.state == RunState.DONE, compare.ui.errorLabel.text
+    assert "good" in compare.ui.gateLabel.text and compare.ui.lesionList.count > 3
+    picture(compare, "compare-real")
+    # The map of change is bright where the published mask says that something changed.
+    nodes = compare._result
+    values = application.util.arrayFromVolume(nodes.maps["intensity_change_2"])
+    world = application.util.arrayFromTransformMatrix(nodes.transforms[2])
+    ijk = np.linalg.inv(_ijk_to_ras(nodes.maps["intensity_change_2"])) @ world @ _ijk_to_ras(volumes[1])
+    voxels = np.argwhere(application.util.arrayFromSegmentBinaryLabelmap(masks[1], "lesion", volumes[1]))[:, ::-1]
+    places = np.rint(np.c_[voxels, np.ones(len(voxels))] @ ijk.T)[:, :3].astype(int)
+    inside = values[places[:, 2], places[:, 1], places[:, 0]]
+    print(f"\nmedian change where it is marked {np.median(inside):.1f}, elsewhere {np.median(np.abs(values)):.1f}")
+    assert np.median(inside) > 3 * np.median(np.abs(values[values != 0]))
+
+
+def _ijk_to_ras(volumeNode):
+    from MRISegSuiteLib.scene.geometry import volume_ijk_to_ras
+
+    return volume_ijk_to_ras(volumeNode)

@@ -12,7 +12,7 @@ from html import escape
 import qt
 import slicer
 import vtk
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLSequenceNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import parameterNodeWrapper
@@ -80,13 +80,20 @@ class ComputeDevice(Enum):
 
 
 class T2Method(Enum):
-    """How T2 of qDESS is found."""
+    """How T2 is found. Automatic: the exact steady state of qDESS, a nonlinear fit of spin echoes."""
 
-    exact = "exact"
+    automatic = "automatic"
     published = "published"
+    log_linear = "log_linear"
+    phase_graph = "phase_graph"
 
     def label(self) -> str:
-        return {"exact": _("Exact steady state"), "published": _("Published formula")}[self.value]
+        return {
+            "automatic": _("Automatic"),
+            "published": _("qDESS: published formula"),
+            "log_linear": _("Spin echoes: log-linear"),
+            "phase_graph": _("Spin echoes: phase graph"),
+        }[self.value]
 
 
 @parameterNodeWrapper
@@ -99,7 +106,10 @@ class KneeSegParameterNode:
     side: side of the knee.
     device: where the network runs.
     secondEcho: second echo of qDESS whose first is ``inputVolume`` (may be empty: no T2).
+    echoSequence: sequence of all echoes of the scan, as DICOM loads it (may be empty; either this or ``secondEcho``).
     t2Method: how T2 is found.
+    withoutFat, withoutFluid: leave out what looks like fat, or fluid (qDESS).
+    skipFirstEcho: fit without the first echo (spin echoes).
     repetitionTime, echoTime (ms), flipAngle (degrees), spoilerArea (gauss/cm us), spoilerDuration (us): of that scan;
         0 takes what the DICOM files say.
     layers: number of depth layers.
@@ -115,7 +125,11 @@ class KneeSegParameterNode:
     side: KneeSide = KneeSide.auto
     device: ComputeDevice = ComputeDevice.auto
     secondEcho: vtkMRMLScalarVolumeNode
-    t2Method: T2Method = T2Method.exact
+    echoSequence: vtkMRMLSequenceNode
+    t2Method: T2Method = T2Method.automatic
+    withoutFat: bool = False
+    withoutFluid: bool = False
+    skipFirstEcho: bool = False
     repetitionTime: float = 0.0
     echoTime: float = 0.0
     flipAngle: float = 0.0
@@ -170,8 +184,8 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         rows = self.ui.resultTable.verticalHeader()
         rows.setVisible(False)
         rows.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-        selectors = ("inputVolumeSelector", "inputSegmentationSelector", "secondEchoSelector", "baselineSelector",
-                     "resultSelector")
+        selectors = ("inputVolumeSelector", "inputSegmentationSelector", "secondEchoSelector",
+                     "echoSequenceSelector", "baselineSelector", "resultSelector")
         give_buddies(self.ui, selectors)
         for name in selectors:  # a long name of a node must not make the panel wide
             getattr(self.ui, name).sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
@@ -270,6 +284,12 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return _("The baseline is the segmentation itself. Choose one of an earlier time, or none.")
         if parameters.secondEcho is not None and parameters.secondEcho == volume:
             return _("The second echo is the volume itself. Choose the other echo, or none.")
+        if parameters.echoSequence is not None:
+            if parameters.secondEcho is not None:
+                return _("There are a second echo and a sequence of echoes. Choose one of them.")
+            if parameters.echoSequence.GetNumberOfDataNodes() < 2:
+                return _("The sequence \"{name}\" has no two echoes. Choose another one, or none.").format(
+                    name=parameters.echoSequence.GetName())
         if segmentation is not None:
             if segmentation.GetSegmentation().GetNumberOfSegments() == 0:
                 return _("The segmentation \"{name}\" is empty. Choose another one.").format(
@@ -293,11 +313,11 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _intention(self):
         parameters = self._parameterNode
         if parameters.inputSegmentation is not None:
-            if parameters.secondEcho is not None and parameters.inputVolume is not None:
+            if self._echoNodes(parameters):
                 return _("Measures \"{name}\" and maps T2.").format(name=parameters.inputSegmentation.GetName())
             return _("Measures \"{name}\".").format(name=parameters.inputSegmentation.GetName())
-        if parameters.secondEcho is not None:
-            return _("Segments \"{name}\" with its second echo, measures it and maps T2.").format(
+        if self._echoNodes(parameters):
+            return _("Segments \"{name}\" with all its echoes, measures it and maps T2.").format(
                 name=parameters.inputVolume.GetName())
         return _("Segments \"{name}\" and measures it.").format(name=parameters.inputVolume.GetName())
 
@@ -420,20 +440,38 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             more["baselineNode"] = parameters.baseline
         return more
 
+    @staticmethod
+    def _echoNodes(parameters):
+        """What holds the echoes of the chosen volume: two volumes, or a sequence; empty: no T2."""
+        if parameters.inputVolume is None:
+            return []
+        if parameters.echoSequence is not None:
+            return [parameters.echoSequence]
+        return [parameters.inputVolume, parameters.secondEcho] if parameters.secondEcho is not None else []
+
     def _t2Arguments(self, parameters):
         """What the section "T2 and layers" says."""
         more = {"layers": parameters.layers} if parameters.layers != parameters.default("layers") else {}
-        if parameters.secondEcho is not None and parameters.inputVolume is not None:
-            more["echoNodes"] = [parameters.inputVolume, parameters.secondEcho]
-            given = {"tr_ms": parameters.repetitionTime, "te_ms": parameters.echoTime,
+        echoNodes = self._echoNodes(parameters)
+        if echoNodes:
+            more["echoNodes"] = echoNodes
+            given = {"tr_ms": parameters.repetitionTime, "te_ms": self._echoTimes(parameters),
                      "flip_deg": parameters.flipAngle, "spoiler_area": parameters.spoilerArea,
-                     "spoiler_us": parameters.spoilerDuration}
+                     "spoiler_us": parameters.spoilerDuration, "without_fat": parameters.withoutFat,
+                     "without_fluid": parameters.withoutFluid, "skip_first_echo": parameters.skipFirstEcho}
+            if parameters.t2Method is not T2Method.automatic:
+                given["method"] = parameters.t2Method.value
             more["t2"] = {name: value for name, value in given.items() if value}
-            if "te_ms" in more["t2"]:
-                more["t2"]["te_ms"] = [more["t2"]["te_ms"]]
-            if parameters.t2Method is not T2Method.exact:
-                more["t2"]["method"] = parameters.t2Method.value
         return more
+
+    @staticmethod
+    def _echoTimes(parameters):
+        """Echo times that were given by hand; spin echoes are as far apart as the first is from the pulse."""
+        first, sequence = parameters.echoTime, parameters.echoSequence
+        if not first:
+            return []
+        count = sequence.GetNumberOfDataNodes() if sequence is not None else 2
+        return [first * n for n in range(1, count + 1)] if count > 2 else [first]
 
     def _onMeasureAgain(self, checked=False):
         segmentation, side = self._result.segmentation, self._parameterNode.side.value
@@ -441,13 +479,15 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                     begin=lambda: self.logic.measureAgain(segmentation, side=side, waitForCompletion=False))
 
     def _start(self, volume, segmentation, modelId, side, device, again, begin, more=None):
+        echoNodes = (more or {}).get("echoNodes", [])
+        frames = echoNodes[0].GetNumberOfDataNodes() if len(echoNodes) == 1 else 0  # a sequence of them
         self._pending = Done(
             volume=volume.GetName() if volume is not None else None,
             segmentation=segmentation.GetName() if segmentation is not None else None,
             volumeFile=file_of_node(volume), segmentationFile=file_of_node(segmentation),
             modelId=modelId, side=side, device=device, again=again, layers=(more or {}).get("layers"),
-            echoes=[node.GetName() for node in (more or {}).get("echoNodes", [])],
-            echoFiles=[file_of_node(node) for node in (more or {}).get("echoNodes", [])],
+            echoes=[node.GetName() for node in echoNodes],
+            echoFiles=[] if frames else [file_of_node(node) for node in echoNodes], frames=frames,
             t2=(more or {}).get("t2", {}), without=(more or {}).get("without", []),
             shapeModelId=(more or {}).get("shapeModelId", ""),
             baseline=more["baselineNode"].GetName() if more and "baselineNode" in more else None,

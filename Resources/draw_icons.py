@@ -64,6 +64,19 @@ def suite(painter: QPainter) -> None:
         painter.drawLine(QPointF(x, y), QPointF(x, y + 14 * dy))
 
 
+def panel(painter: QPainter) -> None:
+    """Three outlines of one lesion that agree in the middle and not at the border, and where to look."""
+    for color, x, y, width, height in ((QColor(64, 166, 242), 40, 46, 52, 50), (QColor(77, 217, 128), 52, 52, 62, 46),
+                                       (QColor(242, 193, 78), 48, 55, 48, 62)):
+        painter.setPen(QPen(color, 4.4))
+        painter.setBrush(QBrush(QColor(color.red(), color.green(), color.blue(), 70)))
+        painter.drawEllipse(QRectF(x - width / 2, y - height / 2, width, height))
+    painter.setPen(QPen(QColor(255, 255, 255), 3.6, Qt.SolidLine, Qt.RoundCap))
+    painter.setBrush(Qt.NoBrush)
+    painter.drawEllipse(QRectF(68, 14, 20, 20))
+    painter.drawLine(QPointF(71, 31), QPointF(62, 41))
+
+
 def two_times(painter: QPainter) -> None:
     """Two slices of a head, one over the other, with a lesion that has grown, and an arrow of time."""
     for x, y, radius, shade in ((6, 8, 6, 120), (38, 20, 12, 205)):
@@ -101,4 +114,5 @@ if __name__ == "__main__":
     save(suite, REPOSITORY / "Resources" / "MRISegSuite.png", 256)
     save(suite, REPOSITORY / "MRISegSuite" / "Resources" / "Icons" / "MRISegSuite.png", 64)
     save(knee, REPOSITORY / "KneeSeg" / "Resources" / "Icons" / "KneeSeg.png", 64)
+    save(panel, REPOSITORY / "EnsembleReview" / "Resources" / "Icons" / "EnsembleReview.png", 64)
     save(two_times, REPOSITORY / "LongitudinalCompare" / "Resources" / "Icons" / "LongitudinalCompare.png", 64)

@@ -1,34 +1,24 @@
 """The logic of the KneeSeg module: from a volume node to segmentation, surfaces, table and chart in the scene.
 
-Everything here works in Slicer and in plain Python with slicer-core; nothing here opens a dialog or needs Qt.
-A run is a job in a process of its own (see :mod:`MRISegSuiteLib.jobs`): the scene is read before it starts and written
-after it ended, never in between, so a failed or cancelled run leaves the scene as it was.
+Everything here works in Slicer and in plain Python with slicer-core; nothing here opens a dialog or needs Qt. See
+:mod:`MRISegSuiteLib.scene.job_logic` for how a run is started, watched, canceled and finished.
 """
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import slicer
 
-from MRISegSuiteLib.environment import WorkerEnvironment
-from MRISegSuiteLib.errors import BadArguments, BadInput
-from MRISegSuiteLib.jobs import Job, JobProcess, JobState
+from MRISegSuiteLib.errors import BadArguments
+from MRISegSuiteLib.jobs import Job
 from MRISegSuiteLib.models.registry import Registry
-from MRISegSuiteLib.scene.dicom_origin import protocol_of_echoes
+from MRISegSuiteLib.scene.echoes import known_protocol, volumes_of_echoes
 from MRISegSuiteLib.scene.exporting import write_segmentation_for_job, write_volume_for_job
-from MRISegSuiteLib.scene.node_names import error_with_node_names, with_node_names
+from MRISegSuiteLib.scene.job_logic import INPUTS, JobLogic
 
 from . import scene as knee_scene
 from .structures import INPUT_NAMES
-
-_POLL_EVERY_S = 0.1
-#: Folder inside the job folder for what is exported from the scene.
-_INPUTS = "input"
 
 
 @dataclass
@@ -43,25 +33,7 @@ class _More:
     baselineNode: object = None
 
 
-@dataclass
-class _Run:
-    """A job under way: its process and the nodes it was made from.
-
-    ``nodeNames``: exported file -> name of its node, for what the job says about the file.
-    ``more``: what else is measured, to be remembered for the next time.
-    """
-
-    process: JobProcess
-    folder: Path
-    volumeNode: object
-    segmentationNode: object
-    update: bool
-    warnings: list
-    nodeNames: dict
-    more: _More
-
-
-class KneeLogic:
+class KneeLogic(JobLogic):
     """Segment, measure, measure again; blocking for scripts, or start / poll / finish for a panel.
 
     >>> nodes = KneeSegLogic().process(volumeNode)                      # segment and measure
@@ -70,11 +42,7 @@ class KneeLogic:
     """
 
     def __init__(self):
-        super().__init__()
-        self._run: _Run | None = None
-        self._folder: Path | None = None
-        self._temporaryFolder: tempfile.TemporaryDirectory | None = None
-        self._runCount = 0
+        super().__init__("KneeSeg")
 
     # -- what scripts and the console call -------------------------------------------------------------------------
 
@@ -92,15 +60,17 @@ class KneeLogic:
             segmentationNode: measure this vtkMRMLSegmentationNode instead of running a model. It is not changed.
             waitForCompletion: True returns the nodes; False returns None at once: go on with :meth:`poll` and, when
                 its status is no longer "running", :meth:`finish`.
-            jobFolder: folder that keeps the files of the run; a temporary one by default.
+            jobFolder: folder that keeps the files of the run, the report among them; by default a temporary one,
+                without a report.
             progress: called with each JobState while waiting.
             environment: environment variables for the worker process; by default those of the worker environment.
             layers: number of depth layers of cartilage, 1 to 5; 2 by default.
-            echoNodes: volumes of the single echoes, in the order of their times: T2 is mapped, and all echoes together
-                are segmented. Two are taken for qDESS, more for a train of spin echoes.
+            echoNodes: volumes of the single echoes, in the order of their times, or the one sequence that holds them:
+                T2 is mapped, and all echoes together are segmented. Two are taken for qDESS, more for a train of spin
+                echoes.
             t2: how T2 is mapped, and what DICOM does not say (see KneeSegLib.t2.stage): ``method``, ``tr_ms``,
                 ``te_ms`` (list), ``flip_deg``, ``spoiler_area``, ``spoiler_us`` …
-            without: stages to leave out: "thickness" (and all that needs it), "shape", "t2".
+            without: stages to leave out: "thickness" (and all that needs it), "shape", "t2", "report".
             shapeModelId: id of the shape model; empty for the embedded one.
             baselineNode: vtkMRMLSegmentationNode of the same knee at an earlier time: tells what changed since.
 
@@ -112,7 +82,7 @@ class KneeLogic:
         """
         more = _More(layers, list(echoNodes), dict(t2 or {}), list(without), shapeModelId, baselineNode)
         self._start(volumeNode, segmentationNode, modelId, side, device, jobFolder, environment, False, more)
-        return self._wait(progress) if waitForCompletion else None
+        return self.waitForJob(progress) if waitForCompletion else None
 
     def measureAgain(self, segmentationNode, side: str = "auto", waitForCompletion: bool = True, jobFolder=None,
                      progress=None, environment=None):
@@ -130,7 +100,7 @@ class KneeLogic:
         volumeNode = knee_scene.volume_of(segmentationNode)
         more = _More(**knee_scene.inputs_of(segmentationNode))
         self._start(volumeNode, segmentationNode, "", side, "auto", jobFolder, environment, True, more)
-        return self._wait(progress) if waitForCompletion else None
+        return self.waitForJob(progress) if waitForCompletion else None
 
     def loadJob(self, jobFolder, volumeNode=None):
         """Load the results of a finished job folder (from the command line, a cluster …) into the scene.
@@ -139,129 +109,49 @@ class KneeLogic:
         """
         return knee_scene.add_results(slicer.mrmlScene, jobFolder, volumeNode)
 
-    # -- what a panel calls ----------------------------------------------------------------------------------------
-
-    @property
-    def isRunning(self) -> bool:
-        """True from the start of a run until :meth:`finish` or :meth:`cancel`."""
-        return self._run is not None
-
-    @property
-    def jobFolder(self) -> Path | None:
-        """Folder of the current run, or else the last one (log.txt, result.json …); None before the first."""
-        return self._folder
-
-    def poll(self) -> JobState:
-        """Where the run stands. Cheap (one small file); never touches the scene."""
-        return self._current().process.poll()
-
-    def cancel(self) -> None:
-        """End the run with its whole process tree; the scene stays as it is. Does nothing when nothing runs."""
-        if self._run is not None:
-            run, self._run = self._run, None
-            run.process.cancel()
-            _remove_inputs(run.folder)
-
-    def finish(self):
-        """Load the results of a run that is done; returns :class:`KneeSegLib.scene.KneeNodes`.
-
-        Raises:
-            SuiteError: the run failed or was cancelled (its own error), or it is still running (BadArguments).
-        """
-        run = self._current()
-        state = run.process.poll()
-        if state.status == "running":
-            raise BadArguments("The run has not finished yet.", "Wait for it, or cancel it.")
-        self._run = None
-        if state.error is not None:
-            _remove_inputs(run.folder)
-            raise error_with_node_names(state.error, run.nodeNames)
-        load = knee_scene.update_results if run.update else knee_scene.add_results
-        nodes = load(slicer.mrmlScene, run.folder, run.volumeNode, run.segmentationNode)
-        knee_scene.remember_inputs(nodes.segmentation, **vars(run.more))
-        nodes.warnings = run.warnings + [with_node_names(text, run.nodeNames) for text in nodes.warnings]
-        return nodes
-
     # -- how -------------------------------------------------------------------------------------------------------
 
     def _start(self, volumeNode, segmentationNode, modelId, side, device, jobFolder, environment, update, more):
-        if self._run is not None:
-            raise BadArguments("A run is under way already.", "Wait for it, or cancel it.")
         if volumeNode is None and segmentationNode is None:
             raise BadArguments("There is no volume to segment.", "Choose a volume, or a segmentation to measure.")
-        folder = self._folder = self._newFolder(jobFolder)
-        try:
-            warnings, nodeNames = self._writeJob(folder, volumeNode, segmentationNode, modelId, side, device, more)
-            worker = WorkerEnvironment.default()
-            variables = worker.environment_variables() if environment is None else environment
-            process = JobProcess(folder, python=str(worker.python), environment=variables)
-            process.start()
-        except BaseException:
-            _remove_inputs(folder)
-            raise
-        self._run = _Run(process, folder, volumeNode, segmentationNode, update, warnings, nodeNames, more)
 
-    def _writeJob(self, folder, volumeNode, segmentationNode, modelId, side, device, more) -> tuple[list, dict]:
+        def writeJob(folder):
+            return self._writeJob(
+                folder, volumeNode, segmentationNode, modelId, side, device, more, report=jobFolder is not None)
+
+        def load(folder):
+            add = knee_scene.update_results if update else knee_scene.add_results
+            nodes = add(slicer.mrmlScene, folder, volumeNode, segmentationNode)
+            knee_scene.remember_inputs(nodes.segmentation, **vars(more))
+            return nodes
+
+        self.startJob(writeJob, load, jobFolder, environment)
+
+    def _writeJob(self, folder, volumeNode, segmentationNode, modelId, side, device, more, report):
         """Write job.json and its input files; returns warnings, and the name of the node that each file holds."""
         inputs, parameters, warnings, nodeNames = {}, {"side": side, "device": device}, [], {}
         if volumeNode is not None:
-            path = write_volume_for_job(volumeNode, folder / _INPUTS)
+            path = write_volume_for_job(volumeNode, folder / INPUTS)
             inputs["image"], nodeNames[path] = str(path), volumeNode.GetName()
         if more.echoNodes and volumeNode is not None:
             inputs["echoes"] = []
-            for number, node in enumerate(more.echoNodes, start=1):
-                path = write_volume_for_job(node, folder / _INPUTS / f"echo{number}")
+            for number, node in enumerate(volumes_of_echoes(more.echoNodes), start=1):
+                path = write_volume_for_job(node, folder / INPUTS / f"echo{number}")
                 inputs["echoes"].append(str(path))
                 nodeNames[path] = node.GetName()
-            known = protocol_of_echoes(more.echoNodes)
-            parameters["t2"] = known | more.t2
+            parameters["t2"] = known_protocol(more.echoNodes) | more.t2
         if more.baselineNode is not None:
             path, parameters["baseline_labels"], _ = write_segmentation_for_job(
-                more.baselineNode, None, INPUT_NAMES, folder / _INPUTS / "baseline")
+                more.baselineNode, None, INPUT_NAMES, folder / INPUTS / "baseline")
             inputs["baseline"], nodeNames[path] = str(path), more.baselineNode.GetName()
-        given = {"layers": more.layers, "without": more.without, "shape_model": more.shapeModelId}
+        # A temporary folder is seen by nobody: drawing a report into it would only take time.
+        without = more.without if report or "report" in more.without else [*more.without, "report"]
+        given = {"layers": more.layers, "without": without, "shape_model": more.shapeModelId}
         parameters |= {name: value for name, value in given.items() if value}
         if segmentationNode is not None:
             path, parameters["labels"], warnings = write_segmentation_for_job(
-                segmentationNode, volumeNode, INPUT_NAMES, folder / _INPUTS)
+                segmentationNode, volumeNode, INPUT_NAMES, folder / INPUTS)
             inputs["segmentation"], nodeNames[path] = str(path), segmentationNode.GetName()
         model = None if segmentationNode is not None else Registry().choose("knee", modelId).to_record()
         Job("knee", inputs, parameters, model).write(folder)
         return warnings, nodeNames
-
-    def _wait(self, progress):
-        try:
-            while (state := self.poll()).status == "running":
-                if progress is not None:
-                    progress(state)
-                time.sleep(_POLL_EVERY_S)
-        except BaseException:  # Ctrl+C, or an error in the caller's progress function: leave no process behind
-            self.cancel()
-            raise
-        return self.finish()
-
-    def _current(self) -> _Run:
-        if self._run is None:
-            raise BadArguments("Nothing is running.", "Start a run first.")
-        return self._run
-
-    def _newFolder(self, jobFolder) -> Path:
-        if jobFolder is not None:
-            folder = Path(jobFolder)
-            if folder.exists() and any(folder.iterdir()):
-                raise BadInput(f"The job folder {folder} is not empty.", "Choose a new or an empty folder.")
-        else:
-            if self._temporaryFolder is None:
-                app = getattr(slicer, "app", None)
-                parent = app.temporaryPath if app is not None else None
-                self._temporaryFolder = tempfile.TemporaryDirectory(
-                    prefix="KneeSeg-", dir=parent, ignore_cleanup_errors=True)
-            self._runCount += 1
-            folder = Path(self._temporaryFolder.name) / f"run-{self._runCount}"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-
-
-def _remove_inputs(folder: Path) -> None:
-    """After a run without a result: the copies of the user's images go, the log stays."""
-    shutil.rmtree(folder / _INPUTS, ignore_errors=True)

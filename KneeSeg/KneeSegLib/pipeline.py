@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 from MRISegSuiteLib.errors import BadArguments
 from MRISegSuiteLib.images.canonical import same_grid
-from MRISegSuiteLib.images.checks import check_knee_volume
+from MRISegSuiteLib.images.checks import check_knee_volume, check_on_scan
 from MRISegSuiteLib.images.plausibility import plausible_knee
 from MRISegSuiteLib.images.reading import Volume, read_volume, root_sum_of_squares
 from MRISegSuiteLib.images.segmentation_files import read_segmentation
@@ -30,7 +30,7 @@ from .structures import BY_NAME, INPUT_NAMES, STRUCTURES, UNSPLIT_TIBIAL_CARTILA
 from .t2.stage import T2Results, check_parameters, map_t2
 
 #: What can be left out (job parameter ``without``). Segmentation is left out by giving one.
-STAGES = ("thickness", "shape", "t2")
+STAGES = ("thickness", "shape", "t2", "report")
 
 #: Where each step ends, as a fraction of the whole job: with inference, and without.
 _WITH_MODEL = {"read": 0.04, "segment": 0.64, "measure": 0.76, "shape": 0.82, "t2": 0.88}
@@ -54,6 +54,7 @@ def run(job: Job, context: JobContext) -> Result:
     if not image_path and not segmentation_path:
         raise BadArguments("The job has neither an image nor a segmentation.", "Give one of them as an input.")
     without, layers, given = _checked(job)
+    baseline = baseline_file(job.inputs["baseline"]) if job.inputs.get("baseline") else None
     share = _WITHOUT_MODEL if segmentation_path else _WITH_MODEL
     volume = read_scan(image_path, context) if image_path else None
     if volume is not None and job.inputs.get("echoes"):
@@ -61,6 +62,8 @@ def run(job: Job, context: JobContext) -> Result:
     context.progress("Reading the scan", share["read"])
     if segmentation_path:
         segmented = read_given_segmentation(segmentation_path, job.parameters.get("labels"), context)
+        for text in check_on_scan(segmented.labels, volume.image) if volume is not None else ():
+            context.warn(text)
     else:
         segmented = segment_scan(volume, job, context, share)
     measurement = measure_knee(
@@ -79,9 +82,12 @@ def run(job: Job, context: JobContext) -> Result:
     if volume is not None and "t2" not in without:
         t2 = measure_t2(volume, measurement, given, layers, context, _within(context, share["shape"], share["t2"]))
     change = None
-    if job.inputs.get("baseline"):
-        change = compare_with(job.inputs["baseline"], measurement, job, context, share)
-    return write_results(segmented, measurement, volume, job, context, share["t2"], t2, layers, change, shape)
+    if baseline is not None:
+        change = compare_with(baseline, measurement, job, context, share)
+    return write_results(
+        segmented, measurement, volume, job, context, share["t2"], t2, layers, change, shape,
+        report="report" not in without,
+    )  # fmt: skip
 
 
 def _checked(job: Job) -> tuple[list[str], int, dict]:
@@ -203,21 +209,30 @@ def measure_t2(
     return found
 
 
+def baseline_file(path: str) -> Path:
+    """The segmentation of an earlier time: the file itself, or that of a finished job in a folder.
+
+    Raises:
+        SuiteError: the folder holds no finished knee job.
+    """
+    source = Path(path)
+    if not source.is_dir():
+        return source
+    earlier = Result.read(source)
+    if earlier.failure() is not None or "segmentation" not in earlier.files:
+        raise BadArguments(f"{source} holds no finished knee job.", "Give the output folder of the earlier time.")
+    return source / earlier.files["segmentation"]
+
+
 def compare_with(
-    path: str, measurement: KneeMeasurement, job: Job, context: JobContext, share: dict[str, float]
+    source: Path, measurement: KneeMeasurement, job: Job, context: JobContext, share: dict[str, float]
 ) -> KneeChange:
     """Measure the baseline again, in the same way, and compare.
 
     Raises:
-        SuiteError: the baseline cannot be read, or is no finished knee job.
+        SuiteError: the baseline cannot be read.
     """
     context.progress("Measuring the baseline", share["t2"])
-    source = Path(path)
-    if source.is_dir():
-        earlier = Result.read(source)
-        if earlier.failure() is not None or "segmentation" not in earlier.files:
-            raise BadArguments(f"{source} holds no finished knee job.", "Give the output folder of the earlier time.")
-        source = source / earlier.files["segmentation"]
     labels = job.parameters.get("baseline_labels")
     if labels is None and not source.name.lower().endswith(".seg.nrrd"):
         labels = job.parameters.get("labels")

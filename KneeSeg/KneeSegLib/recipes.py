@@ -22,7 +22,8 @@ class Done:
         device: "auto", "cpu" or "cuda".
         again: True where an edited result was measured again.
         layers: number of depth layers, None where it is the default.
-        echoes, echoFiles: names and files of the echoes from which T2 was mapped.
+        echoes, echoFiles: names and files of the echoes from which T2 was mapped, or name of their sequence.
+        frames: number of echoes in that sequence; 0 where the echoes are volumes of their own.
         t2: T2 parameters that were given by hand.
         without: stages that were left out.
         shapeModelId: id of the shape model; empty for the embedded one.
@@ -40,6 +41,7 @@ class Done:
     layers: int | None = None
     echoes: Sequence[str] = ()
     echoFiles: Sequence[str | None] = ()
+    frames: int = 0
     t2: Mapping = field(default_factory=dict)
     without: Sequence[str] = ()
     shapeModelId: str = ""
@@ -106,8 +108,11 @@ def command_recipe(done: Done, command: str) -> str:
     if done.layers is not None:
         words += ["--layers", str(done.layers)]
     if done.echoes:
-        files = zip(done.echoes, done.echoFiles, strict=True)
-        words += ["--echoes", *(_file(name, path, ".nrrd", lines) for name, path in files)]
+        names, files = done.echoes, done.echoFiles
+        if done.frames:  # no file format of sequences is read without a window
+            names = [f"{done.echoes[0]} {n}" for n in range(1, done.frames + 1)]
+            files = [None] * done.frames
+        words += ["--echoes", *(_file(name, path, ".nrrd", lines) for name, path in zip(names, files, strict=True))]
     if done.t2:
         words += ["--t2", ",".join(f"{name}={_setting(value)}" for name, value in done.t2.items())]
     if done.without:
@@ -121,6 +126,8 @@ def command_recipe(done: Done, command: str) -> str:
 
 
 def _setting(value) -> str:
+    if value is True:
+        return "yes"
     return "+".join(f"{one:g}" for one in value) if isinstance(value, list) else str(value)
 
 

@@ -14,6 +14,7 @@ from MRISegSuiteLib.reports.surface_pictures import (
     View,
     change_surface,
     mapped_surface,
+    number_color,
     numbered_surface,
     plain_surface,
     surface_figure,
@@ -175,8 +176,9 @@ def _surfaces(surfaces, side) -> list[Picture]:
         if bone in surfaces and surfaces[bone].GetPointData().HasArray("subregion")
     ]
     if regions:
-        caption = "Subregions. " + _SUBREGION_KEY
-        pictures.append(Picture("picture_subregions", caption, surface_figure(regions, side, columns=3)))
+        figure = surface_figure(regions, side, columns=3)
+        legend = [(name, number_color(number)) for number, name in SUBREGIONS.items()]
+        pictures.append(Picture("picture_subregions", "Subregions. " + _SUBREGION_KEY, figure, legend=legend))
     whole = [plain_surface(mesh, BY_NAME[name].color) for name, mesh in surfaces.items()]
     if whole:
         directions = _sides_known(("anterior", "medial", "lateral", "posterior"), side)

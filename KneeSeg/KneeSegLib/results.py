@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
@@ -16,15 +17,16 @@ from MRISegSuiteLib.images.writing import write_image
 from MRISegSuiteLib.jobs import Job, JobContext, Measurement, Result
 from MRISegSuiteLib.jobs.tables import write_table
 from MRISegSuiteLib.meshes.polydata import set_point_data, write_vtp
-from MRISegSuiteLib.reports.html_report import Table
 
 from .followup.change import KneeChange
 from .layers import layer_structures
 from .measure import KneeMeasurement, on_grid_of
-from .report import write_knee_report
 from .shape.stage import ShapeResults
 from .structures import BY_NAME, STRUCTURES
 from .t2.stage import T2Results
+
+if TYPE_CHECKING:
+    from MRISegSuiteLib.reports.html_report import Table
 
 
 @dataclass
@@ -54,11 +56,12 @@ def write_results(
     change: KneeChange | None = None,
     shape: ShapeResults | None = None,
     tables: Sequence[Table] = (),
+    report: bool = True,
 ) -> Result:
     """Write segmentation, surfaces, maps, table and report into the job's folder.
 
     ``begin`` is the fraction of the job done so far; ``layers`` the number of depth layers; ``tables`` are further
-    tables for the report.
+    tables for the report, which is drawn where ``report`` says so.
     """
     context.progress("Writing the results", begin)
     labels = measurement.labels
@@ -99,26 +102,33 @@ def write_results(
     result.measurements = measurements_of(rows)
     write_table(result.measurements, context.folder / "table.csv")
     result.files["table"] = "table.csv"
-    context.progress("Drawing the report", begin + 0.3 * (1 - begin))
-    present = {int(v) for v in np.unique(sitk.GetArrayViewFromImage(labels))}
+    if report:
+        context.progress("Drawing the report", begin + 0.3 * (1 - begin))
+        result.files |= _write_report(result, measurement, volume, job, context, t2, tables)
+    context.progress("Finishing", 0.99)
+    return result
+
+
+def _write_report(result: Result, measurement: KneeMeasurement, volume, job: Job, context: JobContext, t2, tables):
+    from .report import write_knee_report  # brings matplotlib, which takes a second
+
+    present = {int(v) for v in np.unique(sitk.GetArrayViewFromImage(measurement.labels))}
     record = result.to_record() | {
         "warnings": context.warnings,
         "inputs": [{"role": role, "file": str(path)} for role, path in job.input_paths()],
         "parameters": job.parameters | result.parameters,
     }
-    result.files |= write_knee_report(
+    return write_knee_report(
         context.folder,
         record,
         volume.image if volume else None,
-        labels,
+        measurement.labels,
         {s.name: s.label for s in STRUCTURES if s.label in present},
         measurement.surfaces,
         measurement.side,
         t2=t2.image if t2 else None,
         tables=tables,
     )
-    context.progress("Finishing", 0.99)
-    return result
 
 
 def _write_shape(shape: ShapeResults, measurement: KneeMeasurement, result: Result, folder: Path) -> None:

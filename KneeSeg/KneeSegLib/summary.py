@@ -8,12 +8,12 @@ from slicer.i18n import tr as _
 
 from MRISegSuiteLib.scene.tables import REGION, STRUCTURE
 
-_THICKNESS, _VOLUME, _CHANGE = "ThCtAB", "VC", "ThCtAB_change"
+_THICKNESS, _VOLUME, _CHANGE, _T2 = "ThCtAB", "VC", "ThCtAB_change", "T2_median"
 _SHAPE, _SHAPE_FIT, _BSCORE = "shape_distance", "shape_ASSD", "BScore"
 
 
 def summary_of_table(tableNode) -> list[str]:
-    """Mean thickness, volume and change of each whole cartilage, and the shape of each bone, a line each."""
+    """Mean thickness, volume, T2 and change of each whole cartilage, and the shape of each bone, a line each."""
     table = tableNode.GetTable()
     lines, shapes = [], []
     for row in range(table.GetNumberOfRows()):
@@ -26,6 +26,9 @@ def summary_of_table(tableNode) -> list[str]:
                 structure=_text(table, STRUCTURE, row), thickness=f"{thickness:.2f}")
             if volume is not None:
                 line += _(", {volume} cm³").format(volume=f"{volume / 1000:.2f}")
+            t2 = _number(table, _T2, row)
+            if t2 is not None:
+                line += _(", T2 {t2} ms").format(t2=f"{t2:.0f}")
             change = _number(table, _CHANGE, row)
             if change is not None:
                 line += _(", change {change} mm").format(change=f"{change:+.2f}")

@@ -6,8 +6,9 @@ that keep thin cartilage, which methods that mesh the cartilage lose:
 1. Many rays a triangle walk through the label map itself. A ray counts the cartilage it passes without a break; each
    count has the noise of the voxels (about 0.2 mm), but its mean is right whatever the angle between surface and grid,
    also where the cartilage is thinner than a voxel, because no smoothed surface has to survive between two boundaries.
-2. A ray also says what lies directly on the bone. These answers, averaged over half a millimeter along the surface,
-   give the covered area to a fraction of a voxel: a hole has a sharp border and full thickness beside it.
+2. A ray also says what lies directly on the bone, and how much of its first millimeter is cartilage. These answers,
+   averaged over half a millimeter along the surface, give the covered area to a fraction of a voxel: a hole has a
+   sharp border and full thickness beside it.
 3. The counts are averaged along the surface by heat flow (standard deviation 1 mm) inside the covered area only.
    Nothing flows over its border and the integral is kept, so mean thickness a region owes nothing to the smoothing.
 
@@ -44,7 +45,12 @@ class ThicknessOptions:
         maximum: length of the rays; no cartilage is thicker.
         gap: what may lie unlabelled between bone and cartilage, or inside the cartilage, without ending it.
         coverage_sigma: averaging along the surface of covered / not covered.
+        wall: length of a ray that tells whether it is inside or outside of the cartilage's border.
+        wall_sigma: averaging along the surface of what that length holds of cartilage where there is some.
+        thin: shortest such length that tells anything, and the one from which on it tells all: between the two, and
+            below, it counts what lies directly on the bone.
         thickness_sigma: averaging along the surface of thickness, inside the covered area.
+        voxel_sigma: the least that this is, in voxels (their longest edge).
         terrace_sigma: the most that this grows to, where the surface is square to an axis of the grid.
         normal_sigma: averaging of the bone's normals.
         closing: a bay in the border counts as subchondral where it is less than twice this wide.
@@ -57,7 +63,11 @@ class ThicknessOptions:
     maximum: float = 8.0
     gap: float = 0.8
     coverage_sigma: float = 0.5
+    wall: float = 1.0
+    wall_sigma: float = 2.0
+    thin: tuple[float, float] = (0.6, 0.9)
     thickness_sigma: float = 1.0
+    voxel_sigma: float = 1.6
     terrace_sigma: float = 3.0
     normal_sigma: float = 1.5
     closing: float = 2.5
@@ -121,7 +131,7 @@ def measure_thickness(
     normals = _smooth_normals(points, triangles, options.normal_sigma, keep, used)
 
     rays = _Rays(part_points, part, options.ray_spacing)
-    length, direct, beyond_gap = _walk(
+    length, direct, beyond_gap, wall = _walk(
         rays.at(part_points), rays.at(normals), bone, cartilage, spacing, options
     )
     area = point_areas(part_points, part)
@@ -129,14 +139,16 @@ def measure_thickness(
     # An unlabelled gap under the cartilage is bridged, but only where it is wider than the ragged wall of a hole.
     gap = rays.to_points(beyond_gap & ~direct)
     bridged = beyond_gap & (rays.at(spread(gap)) > 0.5)
-    coverage = spread(rays.to_points(direct | bridged))
+    around = Smoother(part_points, part, options.wall_sigma, mass=area)
+    coverage = spread(rays.to_points(np.maximum(_inside(rays, around, direct, wall, options.thin), bridged)))
     covered_part = fraction_above(coverage, part, 0.5)
     if not (covered_part > 0).any():
         return empty
 
     facing = normals[part].mean(axis=1)
     facing /= np.maximum(np.linalg.norm(facing, axis=1, keepdims=True), 1e-9)
-    sigma = _terrace_sigma(facing, spacing, options.thickness_sigma, options.terrace_sigma)
+    least = max(options.thickness_sigma, options.voxel_sigma * spacing.max())
+    sigma = _terrace_sigma(facing, spacing, least, options.terrace_sigma)
     thickness = _average_inside(part_points, part, rays, coverage, length, sigma)
     covered = np.zeros(count, dtype=bool)
     covered[used] = coverage > 0.5
@@ -275,7 +287,7 @@ def _walk(starts, directions, bone, cartilage, spacing, options):
 
     Returns:
         length of cartilage (M, K) mm; whether the first voxel outside the bone is cartilage (M, K); whether there is
-        cartilage within ``options.gap`` of the bone (M, K).
+        cartilage within ``options.gap`` of the bone (M, K); length of cartilage within ``options.wall`` of the bone.
     """
     shape = starts.shape[:2]
     lowest, step = -1.0, options.ray_step
@@ -293,7 +305,8 @@ def _walk(starts, directions, bone, cartilage, spacing, options):
     length = np.zeros(len(origin), dtype=np.float32)
     direct = np.zeros(len(origin), dtype=bool)
     beyond_gap = np.zeros(len(origin), dtype=bool)
-    gap_steps = int(round(options.gap / step))
+    gap_steps, wall_steps = int(round(options.gap / step)), int(round(options.wall / step))
+    wall = np.zeros(len(origin), dtype=np.float32)
     number = np.arange(len(along), dtype=np.int32)
     for start in range(0, len(origin), 16384):
         chunk = slice(start, start + 16384)
@@ -308,6 +321,8 @@ def _walk(starts, directions, bone, cartilage, spacing, options):
         rows = np.arange(len(seen))
         outside = np.argmax(seen != 1, axis=1)
         direct[chunk] = hit[rows, outside]
+        begin = outside[:, None]
+        wall[chunk] = (hit & (number >= begin) & (number < begin + wall_steps)).sum(axis=1) * np.float32(step)
         # Number of the last cartilage step so far, or of the last one inside the bone: a run may begin within the gap.
         last = np.where(hit, number, outside[:, None].astype(np.int32))
         np.maximum.accumulate(last, axis=1, out=last)
@@ -316,7 +331,20 @@ def _walk(starts, directions, bone, cartilage, spacing, options):
         hit &= number < end[:, None]
         length[chunk] = hit.sum(axis=1) * np.float32(step)
         beyond_gap[chunk] = length[chunk] > 0
-    return length.reshape(shape).astype(np.float64), direct.reshape(shape), beyond_gap.reshape(shape)
+    length, wall = (one.reshape(shape).astype(np.float64) for one in (length, wall))
+    return length, direct.reshape(shape), beyond_gap.reshape(shape), wall
+
+
+def _inside(rays: _Rays, around: Smoother, direct: np.ndarray, wall: np.ndarray, thin) -> np.ndarray:
+    """How far each ray lies inside the border of the cartilage (M, K), 0 to 1.
+
+    What lies directly on the bone tells a border that runs along a layer of voxels to half a layer only. The wall of
+    cartilage there crosses more layers on its way up, so that the part of it that a ray passes tells more. Thin
+    cartilage has no wall to speak of.
+    """
+    usual = rays.at(around(rays.to_points(wall * direct)) / np.maximum(around(rays.to_points(direct)), 1e-3))
+    trust = np.clip((usual - thin[0]) / (thin[1] - thin[0]), 0.0, 1.0)
+    return trust * np.clip(wall / np.maximum(usual, 0.1), 0.0, 1.0) + (1.0 - trust) * direct
 
 
 def _average_inside(points, triangles, rays: _Rays, coverage, length, sigma) -> np.ndarray:

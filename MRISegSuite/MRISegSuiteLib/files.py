@@ -12,6 +12,8 @@ from pathlib import Path
 from .errors import BadInput, error_from_write
 
 _BLOCK = 1 << 20
+#: What a file is called until it is whole.
+_ASIDE = ".{name}.{process}.tmp"
 
 
 def write_text(path, text: str) -> None:
@@ -21,7 +23,7 @@ def write_text(path, text: str) -> None:
         DiskFull, UnwritableOutput
     """
     path = Path(path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside = path.with_name(_ASIDE.format(name=path.name, process=os.getpid()))
     try:
         with open(aside, "w", encoding="utf-8") as stream:
             stream.write(text)
@@ -29,6 +31,14 @@ def write_text(path, text: str) -> None:
     except OSError as exception:
         aside.unlink(missing_ok=True)
         raise error_from_write(exception, path) from exception
+
+
+def remove_with_asides(path) -> None:
+    """Remove a file, if it is there, and what processes left that were killed while they wrote it."""
+    path = Path(path)
+    path.unlink(missing_ok=True)
+    for aside in path.parent.glob(_ASIDE.format(name=path.name, process="*")):
+        aside.unlink(missing_ok=True)
 
 
 def write_json(path, content) -> None:

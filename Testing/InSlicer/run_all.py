@@ -1,6 +1,6 @@
 r"""Runs the tests of this folder in the running 3D Slicer (5.12 or later), prints ``N passed, N failed``, exits.
 
-    Slicer --testing --additional-module-paths MRISegSuite KneeSeg LongitudinalCompare \
+    Slicer --testing --additional-module-paths MRISegSuite KneeSeg EnsembleReview LongitudinalCompare \
         --python-script Testing/InSlicer/run_all.py
 
 Exit code 0 when all passed. Pictures go to the folder that MRISEG_TEST_OUTPUT names (a temporary one by default);

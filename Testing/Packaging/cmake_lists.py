@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-MODULES = ("MRISegSuite", "KneeSeg", "LongitudinalCompare")
+MODULES = ("MRISegSuite", "KneeSeg", "EnsembleReview", "LongitudinalCompare")
 SCRIPTS, RESOURCES = "MODULE_PYTHON_SCRIPTS", "MODULE_PYTHON_RESOURCES"
 #: Only ever used from a source checkout: making the model, not using it.
 NOT_PACKAGED = ("KneeSegLib/training/",)

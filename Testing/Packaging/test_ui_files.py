@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-MODULES = ("MRISegSuite", "KneeSeg", "LongitudinalCompare")
+MODULES = ("MRISegSuite", "KneeSeg", "EnsembleReview", "LongitudinalCompare")
 # Custom widgets that Slicer's and CTK's designer plugins make, with the header that they are declared in.
 KNOWN = {"qMRMLWidget", "qMRMLNodeComboBox", "qMRMLTableView", "ctkCollapsibleButton", "ctkPathLineEdit"}
 

@@ -38,10 +38,9 @@ def application(tmp_path, monkeypatch):
 
 @pytest.fixture
 def modules(application):
-    """The module files of the suite, loaded as the application loads them: (hub, KneeSeg, LongitudinalCompare)."""
+    """The module files of the suite, loaded as the application loads them: (hub, KneeSeg)."""
     return slicer_stand_in.load_modules(REPOSITORY / "MRISegSuite" / "MRISegSuite.py",
-                                        REPOSITORY / "KneeSeg" / "KneeSeg.py",
-                                        REPOSITORY / "LongitudinalCompare" / "LongitudinalCompare.py")
+                                        REPOSITORY / "KneeSeg" / "KneeSeg.py")
 
 
 @pytest.fixture
@@ -57,9 +56,18 @@ def knee(modules):
 
 
 @pytest.fixture
+def review(modules, tmp_path, monkeypatch):
+    """EnsembleReview's panel, entered and shown, with an empty feedback store: the Python widget."""
+    monkeypatch.setenv("MRISEG_FEEDBACK", str(tmp_path / "feedback"))
+    module, = slicer_stand_in.load_modules(REPOSITORY / "EnsembleReview" / "EnsembleReview.py")
+    return _entered(module)
+
+
+@pytest.fixture
 def compare(modules):
     """LongitudinalCompare's panel, entered and shown: the Python widget."""
-    return _entered(modules[2])
+    module, = slicer_stand_in.load_modules(REPOSITORY / "LongitudinalCompare" / "LongitudinalCompare.py")
+    return _entered(module)
 
 
 @pytest.fixture

@@ -111,7 +111,9 @@ def test_the_space_bar_applies_and_cancels(application, knee, wait_for):
 def test_every_text_is_translatable_and_in_american_english():
     """No f-string and no + inside _(); no British spelling in what a person reads."""
     files = [REPOSITORY / "KneeSeg" / "KneeSeg.py", REPOSITORY / "MRISegSuite" / "MRISegSuite.py",
+             REPOSITORY / "EnsembleReview" / "EnsembleReview.py",
              *sorted((REPOSITORY / "MRISegSuite" / "MRISegSuiteLib" / "panel").glob("*.py")),
+             *sorted((REPOSITORY / "EnsembleReview" / "EnsembleReviewLib" / "panel").glob("*.py")),
              REPOSITORY / "KneeSeg" / "KneeSegLib" / "summary.py"]
     texts = []
     for path in files:

@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 
 from MRISegSuiteLib.errors import DiskFull, SuiteError, UnreadableImage, UnwritableOutput, WrongContent
-from MRISegSuiteLib.images.checks import check_knee_volume
+from MRISegSuiteLib.images.checks import check_knee_volume, check_on_scan
 from MRISegSuiteLib.images.plausibility import plausible_knee
 from MRISegSuiteLib.images.reading import read_volume
 from MRISegSuiteLib.images.writing import write_image
@@ -174,6 +174,23 @@ def test_constant_volume(tmp_path, value):
 def test_a_label_map_is_no_scan(shared_data):
     path = next((shared_data / "knee_labels").glob("*.nii.gz"))
     refused(path, WrongContent, "--segmentation")
+
+
+def test_a_segmentation_of_another_scan():
+    scan = knee_sized()
+    labels = sitk.Image(scan.GetSize(), sitk.sitkUInt8)
+    labels.CopyInformation(scan)
+    labels[20:80, 20:80, 10:30] = 1
+    assert check_on_scan(labels, scan) == []
+    finer = sitk.Resample(labels, [200, 200, 80], sitk.Transform(), sitk.sitkNearestNeighbor, scan.GetOrigin(),
+                          (0.75, 0.75, 1.5), scan.GetDirection())
+    assert check_on_scan(finer, scan) == []
+    labels.SetOrigin((60.0, 0.0, 0.0))
+    (warning,) = check_on_scan(labels, scan)
+    assert "67 %" in warning
+    labels.SetOrigin((500.0, 0.0, 0.0))
+    with pytest.raises(WrongContent, match="Nothing of the segmentation"):
+        check_on_scan(labels, scan)
 
 
 @pytest.mark.parametrize("spacing", [(0.0003, 0.0003, 0.0007), (300.0, 300.0, 700.0), (0.5, 0.5, 40.0)])

@@ -49,8 +49,8 @@ def test_rows_become_jobs_a_failed_one_is_told_and_what_is_done_stays_done(scans
     manifest = scans / "knees.csv"
     manifest.write_text(
         "id,segmentation,labels,baseline,without\n"
-        f"one,early.nrrd,{LABELS},,shape\n"
-        f"two,late.nrrd,{LABELS},early.nrrd,shape\n"
+        f'one,early.nrrd,{LABELS},,"thickness,report"\n'
+        f'two,late.nrrd,{LABELS},early.nrrd,"shape,report"\n'
         f"three,broken.nrrd,{LABELS},,shape\n"
     )
     done = batch(manifest, "--task", "knee", "--out", "out", "--workers", 2, cwd=tmp_path)
@@ -60,7 +60,6 @@ def test_rows_become_jobs_a_failed_one_is_told_and_what_is_done_stays_done(scans
     assert [ended[name]["status"] for name in ("one", "two", "three")] == ["done", "done", "failed"]
     assert "broken.nrrd" in ended["three"]["message"]
     numbers = rows_of(out / "measurements.csv")
-    assert {row["id"] for row in numbers} == {"one", "two"}
     changes = [row for row in numbers if row["name"] == "ThCtAB_change"]
     assert changes and {row["id"] for row in changes} == {"two"} and all(row["low"] for row in changes)
 
@@ -92,7 +91,7 @@ def test_a_wrong_manifest_starts_nothing(scans, tmp_path, text, said):
 @pytest.mark.skipif(os.name == "nt", reason="no SIGINT for one process there")
 def test_ctrl_c_ends_what_runs_and_a_second_start_goes_on(scans, tmp_path):
     manifest = scans / "stopped.csv"
-    manifest.write_text(f"id,segmentation,labels,without\none,early.nrrd,{LABELS},shape\n")
+    manifest.write_text(f'id,segmentation,labels,without\none,early.nrrd,{LABELS},"thickness,report"\n')
     process = subprocess.Popen(command(manifest, "--task", "knee", "--out", "out"), cwd=tmp_path,
                                stderr=subprocess.PIPE, text=True)  # fmt: skip
     deadline = time.monotonic() + 120

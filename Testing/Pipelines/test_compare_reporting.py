@@ -321,6 +321,21 @@ def test_lesions_keep_their_number_and_uid_from_baseline_to_follow_up(comparison
         lesion_segments.lesion_labels(change, "followup", phantoms.grid((64, 56, 24), (1.0, 1.25, 3.0)))
 
 
+def test_dicom_of_a_whole_comparison(tmp_path, series, comparison):
+    import highdicom as hd
+
+    folder, _ = series
+    _, after, change, _ = comparison
+    uids = lesion_segments.tracking_uids(change)
+    files = lesion_segments.write_dicom(tmp_path, change, "followup", folder, after, uids, "test model")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(files.values())
+    segmentation = hd.seg.segread(str(tmp_path / files["dicom_seg_followup"]))
+    groups = hd.sr.srread(str(tmp_path / files["dicom_sr_followup"])).content.get_volumetric_roi_measurement_groups()
+    assert {one.tracking_uid for one in groups} == {one.TrackingUID for one in segmentation.SegmentSequence}
+    names = {m.name.meaning for m in next(g for g in groups if len(g.get_measurements()) > 5).get_measurements()}
+    assert {"Volume", "Long axis", "Short axis", "Natural logarithm of volume ratio"} <= names
+
+
 def test_another_grid_is_refused(tmp_path, series, labels):
     folder, image = series
     with pytest.raises(BadInput, match="no DICOM series on the grid"):

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -68,19 +69,20 @@ def test_a_job_leaves_the_result_of_the_public_contract(tmp_path, image):
 
 def test_progress_tells_stage_fraction_and_time_left_and_polling_is_cheap(tmp_path):
     process = started(tmp_path, "sleep", parameters={"steps": 80, "step_s": 0.05})
-    states, slowest = [], 0.0
+    states, polls, start = [], [], time.perf_counter()
     while not states or states[-1].status == "running":
         begin = time.perf_counter()
         states.append(process.poll())
         if states[-1].status == "running":
-            slowest = max(slowest, time.perf_counter() - begin)
+            polls.append(time.perf_counter() - begin)
         time.sleep(0.02)
+    took = time.perf_counter() - start
     fractions = [state.fraction for state in states]
     assert fractions == sorted(fractions) and states[-1].status == "done"
     assert {"Sleeping"} <= {state.stage for state in states}
     estimates = [state.seconds_left for state in states if state.status == "running" and state.seconds_left]
-    assert estimates and 0.5 < max(estimates) < 4.0 and estimates[-1] < 1.0
-    assert slowest < 0.05  # a busy test machine may be descheduled; the mean below is the real figure
+    assert estimates and 0.1 * took < max(estimates) < 2.0 * took and estimates[-1] < 0.25 * took
+    assert statistics.median(polls) < 0.01  # a single one may have waited for a busy computer
     again = JobProcess(tmp_path)
     begin = time.perf_counter()
     for _ in range(200):
@@ -197,6 +199,17 @@ def test_a_kill_at_any_moment_leaves_nothing_half_written_and_the_next_run_is_cl
     assert started(tmp_path, "many_files", parameters={"count": 3}).wait(30).status == "done"
     assert names_in(tmp_path) == {"job.json", "log.txt", "result.json", "f0.txt", "f1.txt", "f2.txt"}
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_file_that_a_killed_run_was_writing_goes_too(tmp_path):
+    """Killed between writing progress aside and renaming it: seen once on a busy computer."""
+    process = started(tmp_path, "sleep", parameters={"steps": 600, "step_s": 0.05})
+    wait_until(lambda: (tmp_path / "progress.json").exists())
+    os.kill(process.pid, signal.SIGKILL)
+    process._process.wait()
+    (tmp_path / f".progress.json.{process.pid}.tmp").write_text("{")
+    assert process.poll().status == "failed"
+    assert names_in(tmp_path) == {"job.json", "log.txt", "result.json"}
 
 
 def test_disk_full(tmp_path):

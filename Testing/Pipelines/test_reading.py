@@ -190,6 +190,13 @@ def test_two_scans_are_listed_and_one_can_be_chosen_by_a_file(tmp_path):
     assert np.array_equal(sitk.GetArrayViewFromImage(chosen.image), second)
 
 
+def test_echoes_in_series_of_their_own_that_lack_slices_are_told_from_two_scans(tmp_path):
+    write_series(tmp_path, slices=12, series=4, EchoTime=5)
+    write_series(tmp_path, slices=10, series=5, EchoTime=35)
+    with pytest.raises(WrongContent, match="echoes of one scan, but have not the same slices"):
+        read_volume(tmp_path)
+
+
 def test_a_scout_beside_the_scan_is_passed_over_with_a_warning(tmp_path):
     write_series(tmp_path, series=1, slices=3, step=20.0)
     array = write_series(tmp_path, series=2)

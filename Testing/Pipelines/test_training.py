@@ -49,7 +49,9 @@ def test_train_stop_resume_publish_and_use(repository, label_folder, tmp_path):
     resumed = run(repository, *common, "--minutes", 0.3)
     steps = [int(text.split("done: ")[1].split()[0]) for text in (first, resumed)]
     assert 0 < steps[0] < steps[1]
-    run(repository, "publish", "--checkpoint", out / "last.pt", "--models", models)
+    offsets = tmp_path / "offsets.json"
+    offsets.write_text('{"femoral_cartilage": -0.5}', encoding="utf-8")
+    run(repository, "publish", "--checkpoint", out / "last.pt", "--models", models, "--offsets", offsets)
     # Published under another name, it stands beside the embedded one.
     folder = models / "knee-virtual"
     text = (folder / "model.json").read_text(encoding="utf-8")
@@ -62,12 +64,33 @@ def test_train_stop_resume_publish_and_use(repository, label_folder, tmp_path):
     assert segment(image, card, "cpu").names["femur"] == FEMUR
 
 
-def test_no_subject_is_on_both_sides(shared_data, repository):
-    sys.path.insert(0, str(repository / "Training"))
-    try:
-        from knee_training.subjects import split, subject_of
-    finally:
-        sys.path.pop(0)
+@pytest.fixture
+def training_on_path(repository, monkeypatch):
+    monkeypatch.syspath_prepend(str(repository / "Training"))
+
+
+def test_offsets_bring_each_cartilage_to_its_true_volume(training_on_path):
+    from knee_training.calibrate import CARTILAGES, volume_matching_offsets
+
+    rng = np.random.default_rng(3)
+    truth = rng.integers(0, 7, 20_000)
+    logits = rng.normal(size=(7, truth.size))
+    logits[truth, np.arange(truth.size)] += 1.5
+    biased = logits.copy()
+    for value, bias in zip(CARTILAGES.values(), (1.0, -0.7, 0.4)):
+        biased[value] += bias
+    offsets = volume_matching_offsets(biased, truth)
+    for name, value in CARTILAGES.items():
+        biased[value] += offsets[name]
+    found = np.bincount(biased.argmax(0), minlength=7)
+    wanted = np.bincount(truth, minlength=7)
+    for value in CARTILAGES.values():
+        assert found[value] == pytest.approx(wanted[value], rel=0.01)
+
+
+def test_no_subject_is_on_both_sides(shared_data, training_on_path):
+    from knee_training.subjects import split, subject_of
+
     training, held_out = split(shared_data / "knee_labels")
     assert len(training) == 38 and len(held_out) == 12
     assert not {subject_of(p) for p in training} & {subject_of(p) for p in held_out}

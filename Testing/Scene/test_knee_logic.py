@@ -210,6 +210,23 @@ def test_two_echoes_become_a_t2_map_layers_and_numbers_and_stay_when_measured_ag
     assert once_more.t2 is not nodes.t2 and (slicer.util.arrayFromVolume(nodes.t2)[:10] == 0).all()
 
 
+def test_a_t2_map_lies_on_the_volume_that_it_came_from_also_under_a_transform(scene, volume):
+    """Files of a job lie in the world; what they become must not be moved twice."""
+    from MRISegSuiteLib.scene.exporting import image_of_volume
+    from MRISegSuiteLib.scene.volumes import follow_volume
+
+    move = np.eye(4)
+    move[:3, :3], move[:3, 3] = rotation(10, 0, 5), (50.0, 2.0, 3.0)
+    put_under(scene, volume, move)
+    t2 = new_volume_node(scene, "T2", image_of_volume(volume))
+    follow_volume(t2, volume)
+    placed = [image_of_volume(node) for node in (volume, t2)]
+    for corner in ((0, 0, 0), tuple(n - 1 for n in placed[0].GetSize())):
+        one, other = (image.TransformIndexToPhysicalPoint(corner) for image in placed)
+        assert one == pytest.approx(other, abs=1e-6)
+    assert t2.GetTransformNodeID() == volume.GetTransformNodeID()
+
+
 def test_a_protocol_that_nobody_knows_is_asked_for_and_the_rest_is_measured(scene, knee_image, segmentation):
     echoes, _ = add_echoes(scene, knee_image)
     nodes = KneeLogic().process(echoes[0], segmentationNode=segmentation, echoNodes=echoes)

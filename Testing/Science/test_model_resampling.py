@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from MRISegSuiteLib.errors import WrongContent
-from MRISegSuiteLib.models.preprocessing import foreground_box, grids_for, normalized, to_model_grid
+from MRISegSuiteLib.models.preprocessing import (
+    foreground_box,
+    grids_for,
+    is_cut_out,
+    normalized,
+    padding_value,
+    to_model_grid,
+)
 from MRISegSuiteLib.models.resampling import AxisGrid
 from MRISegSuiteLib.models.windows import WindowSettings, slabs, window_starts
 
@@ -96,6 +103,32 @@ def test_normalizations():
         normalized(np.zeros(5, np.float32), {"kind": "zscore", "over": "nonzero"})
     with pytest.raises(WrongContent):
         normalized(np.ones(5, np.float32), {"kind": "percentile", "low": 1, "high": 99})
+
+
+@pytest.mark.parametrize("padding", [0.0, -3.6, 90.0])
+def test_what_was_cut_away_does_not_count_whatever_its_value(padding):
+    """The brain's quartiles go to 3 and 4, also where intensities were z-scored before, also after resampling."""
+    brain = np.broadcast_to(np.linspace(50, 150, 40, dtype=np.float32), (40, 40, 40))
+    rule = {"kind": "percentile", "low": 25, "high": 75, "out_low": 3, "out_high": 4, "clip": False,
+            "over": "foreground"}  # fmt: skip
+    values = np.full((60, 60, 60), padding, np.float32)
+    values[10:50, 10:50, 10:50] = brain
+    assert padding_value(values) == np.float32(padding)
+    assert is_cut_out(values) and not is_cut_out(values[8:52, 8:52, 8:52])
+    inside = normalized(values, rule)[10:50, 10:50, 10:50]
+    assert np.percentile(inside, [25, 75]) == pytest.approx([3, 4], abs=1e-4)
+    grids = grids_for(values.shape, (1, 1, 1), [1.7, 1.7, 1.7], lambda text: None)
+    coarse = to_model_grid(values, grids)
+    assert padding_value(coarse) == pytest.approx(padding, rel=1e-6)
+    deep = normalized(coarse, rule)[8:28, 8:28, 8:28]
+    assert np.median(deep) == pytest.approx(3.5, abs=0.35)  # voxels at the edge are part padding
+
+
+def test_without_padding_every_voxel_counts():
+    values = np.random.default_rng(0).uniform(0, 1, (9, 9, 9)).astype(np.float32)
+    assert padding_value(values) is None and not is_cut_out(values)
+    rule = {"kind": "zscore"}
+    assert np.array_equal(normalized(values, rule | {"over": "foreground"}), normalized(values, rule))
 
 
 def test_the_box_around_the_body_leaves_air_and_noise_out():

@@ -112,7 +112,7 @@ def test_holes_islands_and_cut_cartilage_do_not_stop_it():
     found = measure_knee(changed(spoil), NAMES, options=SMALL)
     assert any("touches the border" in warning for warning in found.warnings)
     regions = 1 + 5 + 10 + 2 * (1 + 5) + 1
-    assert len(found.rows) == regions * (7 + 2)
+    assert len(found.rows) == regions * (7 + 1 + 2)  # outcomes, curvature, volumes of two layers
 
 
 def test_wrong_arguments_are_refused():

@@ -67,7 +67,7 @@ def test_the_centre_is_a_fifth_and_the_thirds_are_thirds(measured):
     value = table(measured)
     for side, cartilage in (("M", "medial_tibial_cartilage"), ("L", "lateral_tibial_cartilage")):
         areas = [value[cartilage, f"{p}{side}TC", "tAB"] / value[cartilage, "whole", "tAB"] for p in "caepi"]
-        assert areas[0] == pytest.approx(0.2, abs=0.02)
+        assert areas[0] == pytest.approx(0.2, abs=0.04)  # a flat plate has few and large triangles
         assert all(0.12 < area < 0.3 for area in areas), areas
     femur = measured.bones["femur"]
     joint, numbers = femur.point_data["subchondral"], femur.point_data["subregion"]

@@ -13,6 +13,8 @@ from MRISegSuiteLib.meshes.surfaces import solid_surface
 
 TURNED = tuple(map(tuple, Rotation.from_euler("xyz", [23, 41, 67], degrees=True).as_matrix()))
 SHIFT = (0.21, -0.13, 0.08)
+#: The pole across the slices: surfaces there are terraces as wide as a finger, and borders run along a slice.
+ACROSS = ({"axis": 0}, {"axis": 0, "shift": (0.35, 0.1, 0.2)})
 
 
 @pytest.mark.parametrize("spacing", [OAI, COARSER])
@@ -32,27 +34,26 @@ def test_thickness_does_not_depend_on_how_the_grid_lies(thickness, bar, pose):
 
 
 @pytest.mark.parametrize("spacing", [OAI, COARSER])
-def test_offset_spheres_are_followed_point_by_point(spacing):
-    bias, rmse = measure_cap(Cap(spacing=spacing, offset=1.0)).error()
+@pytest.mark.parametrize("pose", [{}, *ACROSS])
+def test_offset_spheres_are_followed_point_by_point(spacing, pose):
+    bias, rmse = measure_cap(Cap(spacing=spacing, offset=1.0, **pose)).error()
     assert rmse <= 0.03
     assert abs(bias) <= 0.02
 
 
 def test_offset_spheres_in_any_pose():
     assert measure_cap(Cap(offset=1.0, rotation=TURNED, shift=SHIFT)).error()[1] <= 0.03
-    # Seen along the slices' own axis the pole lies in terraces as wide as a finger: 0.045 mm without averaging them.
-    assert measure_cap(Cap(offset=1.0, axis=0)).error()[1] <= 0.035
 
 
 @pytest.mark.parametrize("spacing", [OAI, COARSER])
-@pytest.mark.parametrize("pose", [{}, {"rotation": TURNED, "shift": SHIFT}])
+@pytest.mark.parametrize("pose", [{}, *ACROSS, {"rotation": TURNED, "shift": SHIFT}])
 def test_a_hole_is_denuded_bone(spacing, pose):
     found = measure_cap(Cap(spacing=spacing, hole=15.0, **pose)).map
     rows = region_outcomes("femoral_cartilage", "whole", found, np.ones(len(found.thickness), bool), 0.0)
     value = {row["name"]: row["value"] for row in rows}
     assert value["dABp"] == pytest.approx(6.81, abs=0.5)
     assert value["ThCtAB"] == pytest.approx(1.864, abs=0.02)
-    assert value["ThCcAB"] == pytest.approx(2.0, abs=0.02)
+    assert value["ThCcAB"] == pytest.approx(2.0, abs=0.03)
     assert value["tAB"] == pytest.approx(np.pi * 400.0, rel=0.02)
     assert value["cAB"] + value["dAB"] == pytest.approx(value["tAB"])
 

@@ -1,7 +1,7 @@
 """Turn a training checkpoint into an embedded model: torch export and model card.
 
     PYTHONPATH=MRISegSuite:KneeSeg:Training python -m knee_training.publish --checkpoint last.pt [--scores scores.json]
-        [--mixed-with earlier.pt]
+        [--mixed-with earlier.pt] [--offsets offsets.json]
 
 What only a person can say (what was seen on real scans) stays in ``card_texts.json`` beside this file.
 """
@@ -108,8 +108,14 @@ def averaged(weights: dict, others: dict) -> dict:
     return result
 
 
-def publish(checkpoint: Path, scores: Path | None, models: Path = MODELS, mixed_with: Path | None = None) -> Path:
-    """Write the model folder and return it."""
+def publish(
+    checkpoint: Path,
+    scores: Path | None,
+    models: Path = MODELS,
+    mixed_with: Path | None = None,
+    offsets: Path | None = None,
+) -> Path:
+    """Write the model folder and return it. ``offsets`` is what ``calibrate`` found for the same weights."""
     texts = json.loads(TEXTS.read_text(encoding="utf-8"))
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     network = KneeNet(len(NAMES), WIDTHS)
@@ -117,6 +123,9 @@ def publish(checkpoint: Path, scores: Path | None, models: Path = MODELS, mixed_
     if mixed_with:
         weights_of = averaged(weights_of, torch.load(mixed_with, map_location="cpu", weights_only=True)["mean"])
     network.load_state_dict(weights_of)
+    with torch.no_grad():
+        for name, offset in (json.loads(offsets.read_text(encoding="utf-8")) if offsets else {}).items():
+            network.correct.bias[NAMES.index(name)] += offset
     network.eval()
     folder = models / texts["id"]
     folder.mkdir(parents=True, exist_ok=True)
@@ -133,10 +142,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--mixed-with", type=Path, help="earlier checkpoint to average the weights with")
-    parser.add_argument("--scores", type=Path, help="what training.evaluate wrote")
+    parser.add_argument("--offsets", type=Path, help="what calibrate wrote for these weights")
+    parser.add_argument("--scores", type=Path, help="what evaluate wrote")
     parser.add_argument("--models", type=Path, default=MODELS, help="folder of models to write to")
     given = parser.parse_args()
-    folder = publish(given.checkpoint, given.scores, given.models, given.mixed_with)
+    folder = publish(given.checkpoint, given.scores, given.models, given.mixed_with, given.offsets)
     print(f"{folder}: {sum(f.stat().st_size for f in folder.iterdir()) / 1e6:.1f} MB")
 
 

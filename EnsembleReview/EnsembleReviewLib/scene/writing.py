@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
-
 from MRISegSuiteLib.images.structures import structure_of
 from MRISegSuiteLib.images.terminology import terminology_entry
 from MRISegSuiteLib.scene import colors, hierarchy, provenance, segmentations, tables, volumes
-from MRISegSuiteLib.scene.geometry import local_to_world, matrix_of_array, volume_ijk_to_ras
 from MRISegSuiteLib.scene.parts import connect
 
 from ..expert_colors import expert_color
@@ -48,12 +45,12 @@ def write_parts(scene, base: str, loaded: LoadedJob, volumeNode, parent: int) ->
         if role in loaded.maps:
             node = volumes.new_volume_node(scene, f"{base} - {title}", loaded.maps[role])
             volumes.show_measure(node, colors.measure_color_node(scene, f"{title} (bits)"), 1.0)
-            _follow(node, volumeNode)
+            volumes.follow_volume(node, volumeNode)
             add(node, role)
             setattr(nodes, FIELDS[role], node)
     nodes.hotSpots = volumes.new_volume_node(
         scene, f"{base} - Hot spots", loaded.hot_spots, "vtkMRMLLabelMapVolumeNode")
-    _follow(nodes.hotSpots, volumeNode)
+    volumes.follow_volume(nodes.hotSpots, volumeNode)
     add(nodes.hotSpots, "hot_spots")
     nodes.hotSpotTable = _spot_table(scene, f"{base} - Hot spot list", loaded)
     add(nodes.hotSpotTable, "hot_spot_table")
@@ -136,15 +133,6 @@ def _spot_table(scene, name: str, loaded: LoadedJob):
     tables.fill_table(node, texts, numbers, units)
     node.SetAttribute(HOT_SPOTS_ATTRIBUTE, json.dumps([spot.to_record() for spot in spots]))
     return node
-
-
-def _follow(node, volumeNode) -> None:
-    """Put a map under the transform of the volume. Files lie in the world, so its own place is where that leads to."""
-    if volumeNode is None or volumeNode.GetTransformNodeID() is None:
-        return
-    to_local = np.linalg.inv(local_to_world(volumeNode))
-    node.SetIJKToRASMatrix(matrix_of_array(to_local @ volume_ijk_to_ras(node)))
-    node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
 
 
 def _title(name: str, titles: dict[str, str]) -> str:

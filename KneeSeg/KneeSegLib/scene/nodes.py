@@ -71,7 +71,7 @@ def remember_inputs(segmentationNode, echoNodes=(), baselineNode=None, **setting
 
     Args:
         segmentationNode: of the result.
-        echoNodes: volumes of the single echoes. baselineNode: segmentation of an earlier time.
+        echoNodes: volumes of the single echoes, or their sequence. baselineNode: segmentation of an earlier time.
         settings: what JSON can hold.
     """
     if segmentationNode is None:

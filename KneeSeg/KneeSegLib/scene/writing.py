@@ -190,8 +190,7 @@ def _write_t2(scene, base, loaded, nodes, volumeNode, parent, old, attributes) -
     if loaded.t2 is None:
         return
     node = volumes.new_volume_node(scene, f"{base} - T2 map", loaded.t2)
-    if volumeNode is not None:
-        node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    volumes.follow_volume(node, volumeNode)
     volumes.show_measure(node, colors.measure_color_node(scene, "T2 (ms)"), LONGEST_SHOWN_MS)
     nodes.t2 = _placed(scene, node, nodes.t2, "t2", nodes, volumeNode, parent, attributes)
 

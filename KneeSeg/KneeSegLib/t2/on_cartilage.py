@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import SimpleITK as sitk
 
+from MRISegSuiteLib.images.canonical import index_to_lps
 from MRISegSuiteLib.meshes.surface_fields import Smoother, submesh
 
 from ..anatomy import CanonicalKnee
@@ -24,11 +25,8 @@ class VoxelValues:
 
     def __init__(self, t2: T2Map, image: sitk.Image, knee: CanonicalKnee) -> None:
         self._map, self._shape = t2, np.array(image.GetSize())
-        index_to_lps = np.eye(4)
-        index_to_lps[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-        index_to_lps[:3, 3] = image.GetOrigin()
         scale = np.diag([*knee.spacing, 1.0])
-        self._matrix = np.linalg.inv(index_to_lps) @ knee.to_lps @ scale
+        self._matrix = np.linalg.inv(index_to_lps(image)) @ knee.to_lps @ scale
 
     def at(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(V, 3) canonical indices -> T2 (0 where not valid), reason, r squared (1 where there is none)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import SimpleITK as sitk
 
@@ -9,7 +11,7 @@ from MRISegSuiteLib.errors import BadInput
 
 from ..change.compare import Change, LesionChange
 from ..change.lesions import Lesion, TimepointLesions
-from .dicom_objects import Segment
+from .dicom_objects import Segment, source_series, write_measurements, write_segmentation
 
 BASELINE, FOLLOWUP = "baseline", "followup"
 
@@ -58,6 +60,35 @@ def lesion_segments(change: Change, when: str, uids: dict[int, str]) -> list[Seg
         for one in change.lesions
         if _parts(one, when)
     ]
+
+
+def write_dicom(
+    folder, change: Change, when: str, series, mask: sitk.Image, uids: dict[int, str], algorithm: str | None = None
+) -> dict[str, str]:
+    """Write DICOM SEG and SR of one timepoint.
+
+    Args:
+        folder: an existing folder. series: folder of the DICOM series that was measured.
+        mask: of this timepoint, on the grid of the series.
+        uids: see :func:`tracking_uids`.
+        algorithm: what segmented; None for a person's outlines.
+
+    Returns:
+        role -> file name; empty where this timepoint has no lesion.
+
+    Raises:
+        BadInput: the series has another grid.
+        DiskFull, UnwritableOutput
+    """
+    segments = lesion_segments(change, when, uids)
+    if not segments:
+        return {}
+    source = source_series(series, mask)
+    files = {f"dicom_seg_{when}": f"lesions_{when}_seg.dcm", f"dicom_sr_{when}": f"lesions_{when}_sr.dcm"}
+    paths = [Path(folder) / name for name in files.values()]
+    made = write_segmentation(paths[0], source, lesion_labels(change, when, mask), segments, algorithm)
+    write_measurements(paths[1], source, made, segments)
+    return files
 
 
 def _measurements(one: LesionChange, when: str) -> tuple[tuple[str, float], ...]:

@@ -15,6 +15,8 @@ from MRISegSuiteLib.files import replace
 from MRISegSuiteLib.reports.html_report import NOT_A_DEVICE, Report, Table
 
 _WIDTH_MM = 174.0
+#: A bold character of a table is at most about this wide, and a cell has this much room beside its text.
+_CHARACTER_MM, _PADDING_MM = 1.75, 2.0
 _STATEMENT = (
     "I have looked at the scans, the outlines and the numbers above, and I judge the change as follows "
     "(agree with the change category / another category / not evaluable), because:"
@@ -167,11 +169,16 @@ def _grid(rows: Sequence[Sequence[str]], styles, widths_mm, head: Sequence[str] 
 
 
 def _widths(rows: Sequence[Sequence[str]]) -> list[float]:
-    """Widths (mm) of the columns: by their longest text, none under a tenth of an equal share or over half of all."""
+    """Widths (mm) of the columns by their longest text, but no narrower than their longest word where that fits."""
     count = max(len(row) for row in rows)
-    lengths = [max((len(str(row[n])) for row in rows if n < len(row)), default=1) for n in range(count)]
-    wanted = [min(max(length, 5), 60) for length in lengths]
-    return [_WIDTH_MM * length / sum(wanted) for length in wanted]
+    texts = [[str(row[n]) for row in rows if n < len(row)] for n in range(count)]
+    words = [max((len(word) for text in column for word in text.split()), default=1) for column in texts]
+    least = [_PADDING_MM + _CHARACTER_MM * word for word in words]
+    room = _WIDTH_MM - sum(least)
+    if room <= 0:
+        return [_WIDTH_MM * width / sum(least) for width in least]
+    more = [min(max(map(len, column), default=1), 60) - word + 1 for column, word in zip(texts, words)]
+    return [width + room * length / sum(more) for width, length in zip(least, more)]
 
 
 def _text(value) -> str:

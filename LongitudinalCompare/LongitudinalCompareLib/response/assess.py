@@ -203,9 +203,11 @@ def _by_sum(criterion, baseline, nadir, value, increase_mm, spreads, now, target
         return True
 
     certainty = DEFINITE if holds(Z95) else PROBABLE if holds(1.0) else INDETERMINATE
-    unit = {"mm": "mm", "mm2": "mm²", "mm3": "mm³"}[criterion.unit]
+    unit, size = {"mm": ("mm", 1.0), "mm2": ("mm²", 1.0), "mm3": ("ml", 1000.0)}[criterion.unit]
     count = f"{len(targets)} target{'s' if len(targets) > 1 else ''}"
-    reasons = [f"Sum of {count}: {value:.1f} {unit}; baseline {baseline:.1f}, nadir {nadir:.1f} {unit}."]
+    reasons = [
+        f"Sum of {count}: {value / size:.1f} {unit}; baseline {baseline / size:.1f}, nadir {nadir / size:.1f} {unit}."
+    ]
     if value == 0:
         reasons.append("The targets are gone, other lesions are not.")
     wanted = criterion.progression
@@ -213,7 +215,7 @@ def _by_sum(criterion, baseline, nadir, value, increase_mm, spreads, now, target
         reasons.append(
             f"Up by {wanted['percent']:g} % and more from the nadir, but not by "
             + (
-                f"{wanted['sum_increase']:g} {unit}."
+                f"{wanted['sum_increase'] / size:g} {unit}."
                 if value - nadir < wanted["sum_increase"]
                 else f"{wanted['one_lesion_increase_mm']:g} mm in any target."
             )

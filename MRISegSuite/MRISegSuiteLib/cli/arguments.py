@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     knee.add_argument("--baseline", metavar="DIR",
                       help="output folder (or segmentation) of the same knee at an earlier time: tells what changed")
     knee.add_argument("--without", metavar="STAGE,...", type=lambda text: text.split(","), default=[],
-                      help="leave out stages: thickness, shape, t2")
+                      help="leave out stages: thickness, shape, t2, report")
     knee.add_argument("--shape-model", metavar="ID",
                       help="shape model to fit to the bone (default: the embedded one; see: mriseg models list)")
     knee.add_argument("--layers", metavar="N", type=int, help="depth layers of cartilage (default: 2)")

@@ -78,6 +78,14 @@ def from_canonical(image: sitk.Image, like: sitk.Image) -> sitk.Image:
     return result
 
 
+def index_to_lps(image: sitk.Image) -> np.ndarray:
+    """(4, 4) matrix from the index (i, j, k, 1) of a voxel to its place in LPS mm."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
+    matrix[:3, 3] = image.GetOrigin()
+    return matrix
+
+
 def same_grid(first: sitk.Image, second: sitk.Image, tolerance: float = 1e-3) -> bool:
     """True when both images have the same size and no corner voxel lies further apart than ``tolerance`` voxels."""
     if first.GetDimension() != second.GetDimension() or first.GetSize() != second.GetSize():

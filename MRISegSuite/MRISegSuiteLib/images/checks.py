@@ -6,6 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import WrongContent
+from .canonical import index_to_lps
 from .reading import Volume, require_numbers, spacing_sentence
 
 #: Limits of voxel spacing (mm): beyond them the unit or the header is wrong.
@@ -54,6 +55,28 @@ def check_knee_volume(volume: Volume, path="the image") -> list[str]:
     if volume.info.get("modality") not in (None, "MR"):
         warnings.append(f"{path} is {volume.info['modality']}, not MR: the model has not been made for it.")
     return warnings
+
+
+def check_on_scan(labels: sitk.Image, scan: sitk.Image) -> list[str]:
+    """Warnings about a segmentation of which a part lies outside of the scan that it comes with.
+
+    Raises:
+        WrongContent: nothing of it lies in the scan.
+    """
+    index = np.argwhere(sitk.GetArrayViewFromImage(labels)[::2, ::2, ::2] > 0)[:, ::-1] * 2
+    if not len(index):
+        return []
+    to_scan = np.linalg.inv(index_to_lps(scan)) @ index_to_lps(labels)
+    place = index @ to_scan[:3, :3].T + to_scan[:3, 3]
+    inside = np.mean(((place > -0.51) & (place < np.array(scan.GetSize()) - 0.49)).all(axis=1))
+    if inside == 0.0:
+        raise WrongContent(
+            "Nothing of the segmentation lies in the scan.",
+            "Give the scan that was segmented; or leave it out, and the segmentation alone is measured.",
+        )
+    if inside < 0.98:
+        return [f"Only {100 * inside:.0f} % of the segmentation lies in the scan: do they belong together?"]
+    return []
 
 
 def _different_values(array: np.ndarray) -> int:

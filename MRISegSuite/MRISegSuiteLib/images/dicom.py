@@ -269,6 +269,13 @@ def _are_echoes_of_one_scan(first: _Scan, second: _Scan) -> bool:
 
     The study's UID is not asked: anonymizers rewrite it series by series. The frame of reference and the slices tell.
     """
+    if not _differ_in_echo_alone(first, second):
+        return False
+    positions = [np.array([s.position for s in scan.echoes[0]]) for scan in (first, second)]
+    return positions[0].shape == positions[1].shape and np.abs(positions[0] - positions[1]).max() < 0.01
+
+
+def _differ_in_echo_alone(first: _Scan, second: _Scan) -> bool:
     a, b = first.header, second.header
     same = (
         "FrameOfReferenceUID",
@@ -279,10 +286,7 @@ def _are_echoes_of_one_scan(first: _Scan, second: _Scan) -> bool:
         "ScanningSequence",
         "MRAcquisitionType",
     )
-    if any(a.get(name) != b.get(name) for name in same) or set(first.echo_times) & set(second.echo_times):
-        return False
-    positions = [np.array([s.position for s in scan.echoes[0]]) for scan in (first, second)]
-    return positions[0].shape == positions[1].shape and np.abs(positions[0] - positions[1]).max() < 0.01
+    return all(a.get(name) == b.get(name) for name in same) and not set(first.echo_times) & set(second.echo_times)
 
 
 def _chosen(scans: list[_Scan], path: Path) -> tuple[_Scan, list[_Scan]]:
@@ -304,8 +308,14 @@ def _chosen(scans: list[_Scan], path: Path) -> tuple[_Scan, list[_Scan]]:
         and "DERIVED" not in _image_type(scan.first)
     ]
     if len(large) != 1:
+        found = f"{folder} holds {len(scans)} scans: " + "; ".join(scan.sentence(folder) for scan in scans) + "."
+        if len(large) == 2 and _differ_in_echo_alone(*large):
+            raise WrongContent(
+                f"{found} They are echoes of one scan, but have not the same slices: some are missing.",
+                "Export the series again; or give the path of a file of one echo, to use that alone.",
+            )
         raise BadArguments(
-            f"{folder} holds {len(scans)} scans: " + "; ".join(scan.sentence(folder) for scan in scans) + ".",
+            found,
             "Choose one: give the path of any one of its files, or a folder that holds this series alone.",
         )
     return large[0], [scan for scan in scans if scan is not large[0]]

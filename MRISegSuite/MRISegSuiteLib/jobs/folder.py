@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 
 from ..errors import BadArguments, UnwritableOutput, error_from_write
-from ..files import replace
+from ..files import remove_with_asides, replace
 from .context import PROGRESS_FILE
 from .result import FILE_NAME as RESULT_FILE
 from .result import Result, relative_name
@@ -101,7 +101,7 @@ class JobFolder:
         if result is not None:
             self._remove_files(result)
         for name in (RESULT_FILE, PROGRESS_FILE):
-            (self.path / name).unlink(missing_ok=True)
+            remove_with_asides(self.path / name)
 
     def make_partial(self) -> Path:
         """A fresh folder for the products of this run."""
@@ -146,7 +146,7 @@ class JobFolder:
             if unfinished is not None and not (self.path / RESULT_FILE).exists():
                 self._remove_files(unfinished)
             shutil.rmtree(partial, ignore_errors=True)
-        (self.path / PROGRESS_FILE).unlink(missing_ok=True)
+        remove_with_asides(self.path / PROGRESS_FILE)
         (self.path / LOCK_FILE).unlink(missing_ok=True)
 
     def _earlier_result(self) -> dict | None:

@@ -13,6 +13,8 @@ TASKS = {
     "compare": "LongitudinalCompareLib.pipeline:run",
     "demo": "KneeSegLib.demo:run",
     "ensemble": "EnsembleReviewLib.pipeline:run",
+    "feedback": "EnsembleReviewLib.feedback.saving:run",
+    "feedback_export": "EnsembleReviewLib.feedback.saving:run_export",
     "probe": "MRISegSuiteLib.environment.probe:run",
 }
 

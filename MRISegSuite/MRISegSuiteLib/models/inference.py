@@ -16,7 +16,7 @@ from .card import Card, InvalidCard
 from .devices import choose_device, set_threads
 from .label_assembly import LabelAssembly
 from .memory import is_out_of_memory, window_ladder
-from .preprocessing import foreground_box, grids_for, normalized, to_model_grid
+from .preprocessing import foreground_box, grids_for, is_cut_out, normalized, padding_value, to_model_grid
 from .verified_files import VerifiedFiles
 from .windows import WindowSettings, count_runs, predict
 
@@ -117,6 +117,9 @@ class _CardCase:
                 )
             if index == 0:
                 self._place(array, card, region)
+                if channel["normalization"].get("over") == "foreground" and not is_cut_out(array):
+                    warn("The image seems to show more than the brain. The model expects one in which everything "
+                         "around the brain has one value (skull-stripped); do not trust its answer.")  # fmt: skip
             # Intensities are scaled over the whole image, so a region of interest does not change them.
             array = normalized(array, channel["normalization"])
             volumes.append(array[tuple(slice(*edges) for edges in self.box)])
@@ -128,7 +131,9 @@ class _CardCase:
         if region is not None:
             self.box = [grid.model_range(*edges) for grid, edges in zip(self.grids, region)]
         elif card.crop == "foreground":
-            self.box = foreground_box(array, [grid.model_spacing for grid in self.grids])
+            # What was cut away is not always 0: a z-scored brain has negative surroundings.
+            body = array - np.float32(padding_value(array) or 0)
+            self.box = foreground_box(body, [grid.model_spacing for grid in self.grids])
         self.region = region or [grid.image_range(*edges) for grid, edges in zip(self.grids, self.box)]
 
     def assembly(self, want_probabilities: bool) -> LabelAssembly:

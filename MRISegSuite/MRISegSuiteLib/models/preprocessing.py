@@ -10,6 +10,8 @@ from ..errors import WrongContent
 from .resampling import AxisGrid
 
 _MARGIN_MM = 10.0
+#: Values this close to each other, as part of the range, are the same: resampling rounds.
+_SAME = 1e-5
 
 
 def grids_for(shape, spacing, wanted: list, warn) -> list[AxisGrid]:
@@ -65,7 +67,7 @@ def normalized(array: np.ndarray, rule: dict) -> np.ndarray:
         return (np.clip(array, rule["low"], rule["high"]) - np.float32(rule["mean"])) / np.float32(rule["sd"])
     if kind == "window":
         return _scaled(array, rule["low"], rule["high"], rule)
-    looked_at = array[array != 0] if rule.get("over") == "nonzero" else array
+    looked_at = _LOOKED_AT[rule.get("over", "all")](array)
     if looked_at.size == 0:
         raise WrongContent("The image is 0 everywhere.", "Choose another image.")
     if kind == "zscore":
@@ -82,6 +84,26 @@ def normalized(array: np.ndarray, rule: dict) -> np.ndarray:
     if not high > low:
         raise WrongContent("The image has (nearly) the same value everywhere.", "Choose another image.")
     return _scaled(array, low, high, rule)
+
+
+def padding_value(array: np.ndarray) -> float | None:
+    """The value around a brain that was cut out, whatever it is: the one in all corners; None where they differ."""
+    corners = array[np.ix_(*[[0, -1]] * array.ndim)]
+    return float(corners.flat[0]) if np.ptp(corners) <= _SAME * np.ptp(array) else None
+
+
+def is_cut_out(array: np.ndarray) -> bool:
+    """Whether everything but a brain seems to be blanked: the padding fills more than a quarter of the image."""
+    return _without_padding(array).size < 0.75 * array.size
+
+
+def _without_padding(array: np.ndarray) -> np.ndarray:
+    padding = padding_value(array)
+    return array.ravel() if padding is None else array[np.abs(array - padding) > _SAME * np.ptp(array)]
+
+
+#: The card's ``over`` -> the voxels that are looked at.
+_LOOKED_AT = {"all": lambda array: array, "nonzero": lambda array: array[array != 0], "foreground": _without_padding}
 
 
 def _scaled(array, low, high, rule):

@@ -123,7 +123,7 @@ def value_montage(
         axes.axis("off")
         _letter(axes, view.letters)
     share = _SCALE_INCHES / figure.get_figheight()
-    bar = figure.add_axes((0.25, 0.6 * share, 0.5, 0.25 * share))
+    bar = figure.add_axes((0.25, 0.42 * share, 0.5, 0.22 * share))
     figure.colorbar(drawn, cax=bar, orientation="horizontal").ax.tick_params(colors="white", labelsize=7)
     bar.set_title(title, color="white", fontsize=8, pad=2)
     return figure

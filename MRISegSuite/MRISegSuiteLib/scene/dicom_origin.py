@@ -32,11 +32,12 @@ def _protocol_of(volumeNode) -> dict:
     tags = dict(_TAGS)
     if database.instanceValue(uids[0], _CREATOR).startswith("GEMS_ACQU"):
         tags |= _GE_TAGS
-    values = {name: _number(database.instanceValue(uids[0], tag)) for name, tag in tags.items()}
+    values = {name: number_in(database.instanceValue(uids[0], tag)) for name, tag in tags.items()}
     return {name: value for name, value in values.items() if value}
 
 
-def _number(text: str) -> float | None:
+def number_in(text) -> float | None:
+    """The first number of a DICOM value as text; None where there is none."""
     try:
         return float(str(text).split("\\")[0])
     except ValueError:

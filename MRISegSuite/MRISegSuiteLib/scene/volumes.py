@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import SimpleITK as sitk
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
-from .geometry import ijk_to_ras_of, matrix_of_array
+from .geometry import ijk_to_ras_of, local_to_world, matrix_of_array, volume_ijk_to_ras
 
 
 def new_volume_node(scene, name: str, image: sitk.Image, kind: str = "vtkMRMLScalarVolumeNode"):
@@ -28,6 +29,18 @@ def new_volume_node(scene, name: str, image: sitk.Image, kind: str = "vtkMRMLSca
     scene.AddNode(node)
     node.CreateDefaultDisplayNodes()
     return node
+
+
+def follow_volume(node, volumeNode) -> None:
+    """Put a volume node that lies in the world, as files of a job do, under the transform of ``volumeNode``.
+
+    It stays in its place (what it is moved by is taken out of its own geometry), and from now on moves with the other.
+    """
+    if volumeNode is None or volumeNode.GetTransformNodeID() is None:
+        return
+    to_local = np.linalg.inv(local_to_world(volumeNode))
+    node.SetIJKToRASMatrix(matrix_of_array(to_local @ volume_ijk_to_ras(node)))
+    node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
 
 
 def show_measure(volumeNode, colorNode, highest: float) -> None:

@@ -32,10 +32,11 @@ def install(platform="offscreen"):
     sys.path.insert(0, str(_FOLDER))
     import qt  # noqa: F401  (patches PySide6 before any object exists)
 
-    from slicer_stand_in import application, mrml_widgets
+    from slicer_stand_in import application, mrml_widgets, segment_editor_widget
 
     for name in ("qMRMLWidget", "qMRMLNodeComboBox", "qMRMLTableView"):
         setattr(slicer, name, getattr(mrml_widgets, name))
+    slicer.qMRMLSegmentEditorWidget = segment_editor_widget.qMRMLSegmentEditorWidget
     slicer.qSlicerScriptedLoadableModuleWidget = application.ModuleWidget
     slicer.qSlicerScriptedLoadableModule = application.ScriptedModule
     import slicer.util

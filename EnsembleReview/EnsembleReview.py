@@ -1,0 +1,503 @@
+"""EnsembleReview: a panel of experts, fused, measured where they disagree, corrected in place, and remembered.
+
+This file is what 3D Slicer loads: the module, its parameter node, its panel, its logic and its self test. It stays
+thin; the work is in EnsembleReviewLib (several opinions) and MRISegSuiteLib (what every module of the suite shares).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from html import escape
+
+import qt
+import slicer
+import vtk
+from slicer import vtkMRMLSegmentationNode
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.parameterNodeWrapper import parameterNodeWrapper
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+from EnsembleReviewLib.ensemble_logic import EnsembleLogic
+from EnsembleReviewLib.expert_colors import expert_color
+from EnsembleReviewLib.panel.case import ReviewCase, jump_to
+from EnsembleReviewLib.panel.check_list import CheckList, Entry
+from EnsembleReviewLib.panel.choices import chosen_nodes, remember_nodes
+from EnsembleReviewLib.panel.clicking import Clicking
+from EnsembleReviewLib.panel.editor import ReviewEditor
+from EnsembleReviewLib.panel.feedback_section import FeedbackSection
+from EnsembleReviewLib.panel.hot_spot_table import HotSpotTable
+from EnsembleReviewLib.panel.input_section import IMAGES, InputSection
+from EnsembleReviewLib.panel.large_models import LargeModels, LargeModelWidgets
+from EnsembleReviewLib.panel.recipes import Done, command_recipe, python_recipe
+from EnsembleReviewLib.panel.shortcuts import Shortcuts
+from EnsembleReviewLib.panel.word_section import WordSection, WordWidgets
+from EnsembleReviewLib.panel.worklist import Worklist, light_html
+from MRISegSuiteLib.environment import WorkerEnvironment
+from MRISegSuiteLib.errors import SuiteError
+from MRISegSuiteLib.panel.copying import file_of_node, suite_command
+from MRISegSuiteLib.panel.logic_runner import LogicRunner
+from MRISegSuiteLib.panel.run_control import RunControl, RunWidgets
+
+
+class EnsembleReview(ScriptedLoadableModule):
+    """What Slicer's module list shows."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = _("Ensemble Review")
+        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        self.parent.dependencies = ["MRISegSuite", "Segmentations", "SegmentEditor"]
+        self.parent.contributors = ["MRI Seg Suite contributors"]
+        self.parent.helpText = _(
+            "Asks several experts (models and existing segmentations), fuses what they say, shows where they disagree,"
+            " and keeps what a person decided. Not a medical device: for research use only."
+        )
+        self.parent.acknowledgementText = _("Part of MRI Seg Suite.")
+
+
+class FusionMethod(Enum):
+    """How opinions become one."""
+
+    majority = "majority"
+    staple = "staple"
+    weighted = "weighted"
+    confidence = "confidence"
+
+    def label(self) -> str:
+        return {"majority": _("Majority"), "staple": _("STAPLE"), "weighted": _("Weighted by agreement"),
+                "confidence": _("Mean probability")}[self.value]
+
+
+class ComputeDevice(Enum):
+    """Where networks run."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+    def label(self) -> str:
+        return {"auto": _("Automatic"), "cpu": _("CPU"), "cuda": _("GPU (CUDA)")}[self.value]
+
+
+@parameterNodeWrapper
+class EnsembleReviewParameterNode:
+    """What the panel remembers, saved with the scene. The chosen images and segmentations are node references.
+
+    models: ids of the chosen models, separated by commas.
+    fusion: how opinions become one.
+    device: where networks run.
+    keepImages: keep a copy of the images with a review.
+    result: the fusion under review.
+    """
+
+    models: str = ""
+    fusion: FusionMethod = FusionMethod.majority
+    device: ComputeDevice = ComputeDevice.auto
+    keepImages: bool = True
+    result: vtkMRMLSegmentationNode
+
+
+class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The panel. Everything that Apply does can be done with :class:`EnsembleReviewLogic` from a script."""
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self._parameterNode = None
+        self._parameterNodeGuiTag = None
+        self._run = self._inputs = self._largeModels = self._worklist = self._shown = self._spots = None
+        self._editor = self._clicking = self._word = self._feedback = self._keys = None
+        self._pending = self._done = None  # the run under way, and the last one: what the copy buttons describe
+        self._case = None
+        self._decisions = {}  # of the case, as they are shown
+        self._cards = []  # of the models that can be asked; read when the panel is entered
+        self._warnings = []
+        self._observed = None
+        self._workerProblem = ""  # why the worker cannot run networks
+        self._refreshing = False
+
+    def setup(self):
+        ScriptedLoadableModuleWidget.setup(self)
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/EnsembleReview.ui"))
+        self.layout.addWidget(uiWidget)
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+        self.logic = EnsembleReviewLogic()
+        ui = self.ui
+        self._run = RunControl(
+            RunWidgets(ui.applyButton, ui.progressBar, ui.stageLabel, ui.reasonLabel, ui.errorFrame, ui.errorLabel,
+                       ui.detailsButton, ui.detailsText),
+            startText=_("&Apply"), onFinished=self._onFinished, onStateChanged=self._updateButtons)
+        self._inputs = InputSection(ui.imagesList, ui.expertsList, lambda: self._parameterNode, self._update)
+        self._shown = CheckList(ui.shownExpertsList, self._onShown)
+        self._spots = HotSpotTable(ui.hotSpotTable, self._onSpot)
+        self._worklist = Worklist(ui.worklistTable, lambda: slicer.mrmlScene, self._choose)
+        self._editor = ReviewEditor(ui.editorFrame.layout())
+        self._word = WordSection(
+            WordWidgets(ui.reviewerEdit, ui.patientEdit, ui.commentEdit, ui.acceptButton, ui.rejectButton,
+                        ui.wordLabel),
+            lambda: self._case, lambda: self._inputs.volumes, lambda: self._parameterNode.keepImages,
+            self._onNextCase, self._onSaved, self._showError)
+        self._clicking = Clicking(ui.addClickButton, ui.removeClickButton, ui.boxButton, ui.clickLabel,
+                                  lambda: self._case, self._editor.segment, self._showError)
+        self._feedback = FeedbackSection(
+            ui.statisticsTable, ui.statisticsButton, ui.exportFolderEdit,
+            RunWidgets(ui.exportButton, ui.export_progressBar, ui.export_stageLabel, ui.export_reasonLabel,
+                       ui.export_errorFrame, ui.export_errorLabel, ui.export_detailsButton, ui.export_detailsText),
+            ui.feedbackCollapsibleButton)
+        self._largeModels = LargeModels(
+            LargeModelWidgets(ui.sam3FolderEdit, ui.sam3TextEdit, ui.medgemmaFolderEdit, ui.boxesList,
+                              ui.adviceLabel), self._update, lambda center: jump_to(slicer.mrmlScene, center))
+        self._keys = Shortcuts(self.parent, {
+            "N": lambda: self._spots.step(1), "P": lambda: self._spots.step(-1),
+            "K": lambda: ui.keepButton.click(), "D": lambda: ui.dropButton.click(),
+            "T": lambda: ui.takeButton.click(),
+            "C": lambda: ui.addClickButton.click(), "X": lambda: ui.removeClickButton.click(),
+            "B": lambda: ui.boxButton.click(),
+            "Shift+N": lambda: self._worklist.step(self._shownFusion(), 1),
+            "Shift+P": lambda: self._worklist.step(self._shownFusion(), -1),
+            "Shift+A": lambda: ui.acceptButton.click(), "Shift+R": lambda: ui.rejectButton.click()})
+        self._workerProblem = self._findWorkerProblem()
+
+        scene = slicer.mrmlScene
+        for event, method in ((scene.StartCloseEvent, self._onSceneStartClose),
+                              (scene.EndCloseEvent, self._onSceneEndClose),
+                              (scene.EndImportEvent, self._onSceneEndImport),
+                              (scene.NodeAddedEvent, self._onNodes), (scene.NodeRemovedEvent, self._onNodes)):
+            self.addObserver(scene, event, method)
+        for button, method in ((ui.applyButton, self._onApply), (ui.nextCaseButton, self._onNextCase),
+                               (ui.keepButton, self._onKeep), (ui.dropButton, self._onDrop),
+                               (ui.takeButton, self._onTake), (ui.undoButton, self._onUndo),
+                               (ui.redoButton, self._onRedo), (ui.copyPythonButton, self._onCopyPython),
+                               (ui.copyCommandButton, self._onCopyCommand)):
+            button.connect("clicked(bool)", method)
+        self._cards = self.logic.availableExperts()
+        self._showCase()
+        self._initializeParameterNode()
+
+    # -- life of the panel -------------------------------------------------------------------------------------------
+
+    def cleanup(self):
+        """The application or a reload takes the panel away: no process, no observer stays."""
+        if self._run is not None:
+            self._run.cleanup()
+            self._clicking.cleanup()
+            self._word.saves.finish()
+            self._keys.uninstall()
+            self._editor.leave()
+            self._feedback.cleanup()
+        self._setCase(None)
+        self._setParameterNode(None)
+        self.removeObservers()
+
+    def enter(self):
+        self._workerProblem = self._findWorkerProblem()
+        self._cards = self.logic.availableExperts()
+        self._initializeParameterNode()
+        self._editor.enter()
+        self._keys.install()
+
+    def exit(self):
+        """Another module is shown: a run goes on, its result is loaded when it is there."""
+        self._clicking.stop()
+        self._keys.uninstall()
+        self._editor.leave()
+        self._disconnectGui()
+
+    def _onSceneStartClose(self, caller, event):
+        self._run.cancel(_("Cancelled, because the scene was closed."))
+        self._clicking.stop()
+        self._word.saves.leaveScene()
+        self._setCase(None)
+        self._editor.sceneCloses()
+        self._done = None
+        self._setParameterNode(None)
+
+    def _onSceneEndClose(self, caller, event):
+        if self.parent.isEntered:
+            self._initializeParameterNode()
+            self._editor.enter()
+
+    def _onSceneEndImport(self, caller, event):
+        if self.parent.isEntered:
+            self._initializeParameterNode()
+            self._editor.enter()
+
+    def _onNodes(self, caller, event):
+        """Nodes came or went: read the lists again when things have settled."""
+        if not self._refreshing:
+            self._refreshing = True
+            qt.QTimer.singleShot(0, self._refreshLists)
+
+    def _initializeParameterNode(self):
+        self._setParameterNode(self.logic.getParameterNode())
+        self._refreshLists()
+
+    def _setParameterNode(self, parameterNode):
+        self._disconnectGui()
+        self._parameterNode = parameterNode
+        if parameterNode is not None:
+            self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
+            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
+
+    def _disconnectGui(self):
+        if self._parameterNode is not None and self._parameterNodeGuiTag is not None:
+            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
+            self._parameterNodeGuiTag = None
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
+
+    # -- what is shown -----------------------------------------------------------------------------------------------
+
+    def _refreshLists(self):
+        self._refreshing = False
+        parameters = self._parameterNode
+        if parameters is None or slicer.mrmlScene.IsBatchProcessing():
+            return
+        self._inputs.fill(slicer.mrmlScene, self._cards)
+        if self._case is not None and not slicer.mrmlScene.IsNodePresent(self._case.nodes.fusion):
+            self._setCase(None)
+        self._update()
+
+    def _update(self, caller=None, event=None):
+        if self._parameterNode is None:
+            return
+        sam3, medgemma = self._largeModels.sam3 is not None, self._largeModels.medgemma is not None
+        reason = self._inputs.missing(sam3, medgemma, self._workerProblem)
+        self._run.setReason(reason is not None, reason or self._inputs.intention(sam3))
+        if self._parameterNode.result is not self._shownFusion():
+            nodes = self.logic.nodesOf(self._parameterNode.result)
+            self._setCase(nodes)
+        self._showWorklist()
+        self._updateButtons()
+
+    def _findWorkerProblem(self):
+        """Read once when the module is entered: it looks at folders."""
+        try:
+            status = WorkerEnvironment.default().status()
+        except SuiteError as error:
+            return str(error)
+        return "" if status.ready else status.text
+
+    def _showWorklist(self):
+        self._worklist.refresh(self._shownFusion(), self._word.saves.isSaving)
+
+    def _updateButtons(self):
+        if self._run is None:
+            return
+        ui, case = self.ui, self._case
+        chosen = self._spots.chosen if case is not None else None
+        for button in (ui.addClickButton, ui.removeClickButton, ui.boxButton):
+            button.setEnabled(case is not None)
+        for button in (ui.keepButton, ui.dropButton):
+            button.setEnabled(chosen is not None)
+        ui.takeButton.setEnabled(chosen is not None and ui.takeSelector.count > 0)
+        ui.takeSelector.setEnabled(ui.takeButton.enabled)
+        ui.undoButton.setEnabled(case is not None)
+        ui.redoButton.setEnabled(case is not None)
+        following = self._worklist.nextOpen(self._shownFusion(), self._word.saves.isSaving)
+        ui.nextCaseButton.setEnabled(following is not None)
+        self._word.update()
+        ui.copyPythonButton.setEnabled(self._done is not None)
+        ui.copyCommandButton.setEnabled(self._done is not None)
+
+    # -- the case under review ---------------------------------------------------------------------------------------
+
+    def _shownFusion(self):
+        return self._case.nodes.fusion if self._case is not None else None
+
+    def _setCase(self, nodes):
+        """Take a result under review, or none."""
+        self._clicking.stop()
+        if self._observed is not None:
+            self.removeObserver(self._observed, slicer.vtkSegmentation.SegmentModified, self._onSegmentModified)
+            self._observed = None
+        self._case = None
+        if nodes is not None:
+            self._editor.setNodes(nodes.fusion, None)
+            self._case = ReviewCase(slicer.mrmlScene, nodes, self._editor.saveState)
+            self._editor.setNodes(nodes.fusion, self._case.volume)
+            self._observed = nodes.fusion.GetSegmentation()
+            self.addObserver(self._observed, slicer.vtkSegmentation.SegmentModified, self._onSegmentModified)
+        self._showCase()
+
+    def _showCase(self):
+        ui, case = self.ui, self._case
+        self._decisions = case.decisions() if case is not None else {}
+        self._spots.show(case)
+        ui.takeSelector.clear()
+        ui.agreementTable.setMRMLTableNode(case.nodes.table if case is not None else None)
+        ui.agreementTable.resizeColumnsToContents()
+        ui.lightLabel.setText(self._lightText())
+        ui.clickLabel.setText("")
+        entries, shown = [], []
+        if case is not None:
+            if case.volume is not None:
+                case.show_image(slicer.app.applicationLogic())
+            entries = [Entry(e["id"], e["title"], ", ".join(e["structures"]), tuple(expert_color(n)))
+                       for n, e in enumerate(case.experts)]
+            shown = [e["id"] for e in case.experts if case.is_shown(e["id"])]
+        self._shown.fill(entries, shown)
+        self._word.showCase()
+        self._updateButtons()
+
+    def _lightText(self):
+        if self._case is None:
+            return _("No case is under review.")
+        lines = light_html(self._case.panel)
+        if self._warnings:
+            lines.append("<b>" + escape(_("Please note:")) + "</b>")
+            lines += ["• " + escape(warning) for warning in self._warnings]
+        return "<br>".join(lines)
+
+    def _choose(self, fusionNode):
+        if self._parameterNode is not None and fusionNode is not self._shownFusion():
+            self._warnings = []
+            self._parameterNode.result = fusionNode
+
+    def _onSegmentModified(self, caller, event):
+        """Also after undo and redo: decisions are kept with the voxels."""
+        decisions = self._case.decisions() if self._case is not None else {}
+        if decisions != self._decisions:  # strokes of a brush come here too, many a second
+            self._decisions = decisions
+            self._spots.showDecisions()
+            self._showWorklist()
+
+    # -- what the widgets do -----------------------------------------------------------------------------------------
+
+    def _onShown(self, keys):
+        if self._case is not None:
+            self._case.show(keys)
+
+    def _onApply(self, checked=False):
+        if self._run.isRunning:
+            self._run.cancel()
+            return
+        parameters = self._parameterNode
+        volumes, masks, models = self._inputs.volumes, self._inputs.masks, self._inputs.models
+        fusion, device = parameters.fusion.value, parameters.device.value
+        large = {"sam3": self._largeModels.sam3, "medgemma": self._largeModels.medgemma}
+        large = {name: given for name, given in large.items() if given is not None}
+        self._pending = Done([v.GetName() for v in volumes], [m.GetName() for m in masks],
+                             [file_of_node(v) for v in volumes], [file_of_node(m) for m in masks],
+                             models, fusion, device, large)
+        self._run.start(LogicRunner(self.logic, lambda: self.logic.process(
+            volumes, experts=models, maskNodes=masks, fusion=fusion, device=device, waitForCompletion=False,
+            **large)))
+
+    def _onFinished(self, nodes):
+        self._done = self._pending
+        if self._parameterNode is None:
+            return  # the scene was closed or the panel left while the result was loaded
+        self._warnings = list(nodes.warnings)
+        self._largeModels.show(nodes.jobFolder)
+        self._parameterNode.result = nodes.fusion
+        self.ui.lightLabel.setText(self._lightText())
+
+    def _onNextCase(self, checked=False):
+        node = self._worklist.nextOpen(self._shownFusion(), self._word.saves.isSaving)
+        if node is not None:
+            self._choose(node)
+
+    def _onSpot(self, spot):
+        """A hot spot was chosen: all views jump there, and the experts that know it can be taken."""
+        selector = self.ui.takeSelector
+        selector.clear()
+        for expert, share in spot.shares.items():
+            said = _("{expert}: {answer}").format(expert=self._case.title_of(expert),
+                                                  answer=_("yes") if share >= 0.5 else _("no"))
+            selector.addItem(said, expert)
+        # Who says something else than the fusion comes first to mind.
+        others = [n for n, share in enumerate(spot.shares.values()) if (share >= 0.5) != (spot.fused_share >= 0.5)]
+        selector.setCurrentIndex(others[0] if others else 0)
+        self._case.jump_to(spot)
+        self._updateButtons()
+
+    def _onKeep(self, checked=False):
+        self._decide(lambda spot: self._case.keep(spot))
+
+    def _onDrop(self, checked=False):
+        self._decide(lambda spot: self._case.drop(spot))
+
+    def _onTake(self, checked=False):
+        selector = self.ui.takeSelector
+        expert = selector.itemData(selector.currentIndex)
+        self._decide(lambda spot: self._case.take(spot, expert))
+
+    def _decide(self, decision):
+        spot = self._spots.chosen
+        if spot is None:
+            return
+        try:
+            decision(spot)
+        except SuiteError as error:
+            self._showError(error)
+            return
+        self._spots.chooseNextOpen()
+
+    def _onUndo(self, checked=False):
+        self._editor.undo()
+
+    def _onRedo(self, checked=False):
+        self._editor.redo()
+
+    def _onSaved(self):
+        if self._parameterNode is not None:
+            self._showWorklist()
+            self._updateButtons()
+            self._feedback.refresh()
+
+    def _showError(self, exception):
+        try:
+            raise exception
+        except Exception as raised:
+            self._run.showError(raised)
+
+    def _onCopyPython(self, checked=False):
+        self._copy(python_recipe(self._done), _("The Python script was copied."))
+
+    def _onCopyCommand(self, checked=False):
+        self._copy(command_recipe(self._done, suite_command()), _("The command was copied."))
+
+    def _copy(self, text, message):
+        slicer.app.clipboard().setText(text)
+        self.ui.copiedLabel.setText(message)
+
+
+class EnsembleReviewLogic(ScriptedLoadableModuleLogic, EnsembleLogic):
+    """The public API for the console and for scripts: everything is in
+    :class:`EnsembleReviewLib.ensemble_logic.EnsembleLogic`, which works without Slicer's application too. Never opens
+    a dialog."""
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleLogic.__init__(self, parent)
+
+    def getParameterNode(self) -> EnsembleReviewParameterNode:
+        return EnsembleReviewParameterNode(super().getParameterNode())
+
+
+class EnsembleReviewTest(ScriptedLoadableModuleTest):
+    """Run by Slicer's self test button and by ``slicer_add_python_unittest``."""
+
+    def setUp(self):
+        slicer.mrmlScene.Clear()
+
+    def runTest(self):
+        self.setUp()
+        self.test_parameterNodeRemembersItsValues()
+
+    def test_parameterNodeRemembersItsValues(self):
+        parameters = EnsembleReviewLogic().getParameterNode()
+        volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "FLAIR")
+        parameters.fusion = FusionMethod.staple
+        remember_nodes(parameters.parameterNode, IMAGES, [volume.GetID()])
+        again = EnsembleReviewLogic().getParameterNode()
+        self.assertEqual(again.fusion, FusionMethod.staple)
+        self.assertEqual(chosen_nodes(again.parameterNode, IMAGES), [volume])

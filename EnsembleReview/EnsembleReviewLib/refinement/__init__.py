@@ -1,0 +1,8 @@
+"""A mask improved by clicks and boxes, by a random walker near the click. No network, nothing to install.
+
+``random_walker``  the equation
+``local_region``   the few thousand voxels around a click, on an even grid
+``prompts``        clicks and boxes on an image and a mask -> the mask with the change
+``worker``         a process that stays warm and answers one prompt after the other
+``client``         starts the worker and talks to it without waiting
+"""

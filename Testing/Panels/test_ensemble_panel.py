@@ -1,0 +1,472 @@
+"""EnsembleReview's panel: a scripted review of three cases with real widgets, real MRML, real jobs."""
+
+import ast
+import json
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import qt_keys
+import SimpleITK as sitk
+import vtk
+from review_nodes import LESION, SECOND, UNSEEN, add_case, ball, case_images, world_of
+from slicer_stand_in.heartbeat import Heartbeat
+
+from EnsembleReviewLib.experts.medgemma import Advice
+from EnsembleReviewLib.experts.prompts import Prompt
+from EnsembleReviewLib.feedback.store import FeedbackStore
+from EnsembleReviewLib.panel.segment_voxels import write_in_box
+from EnsembleReviewLib.refinement.prompts import Click
+from MRISegSuiteLib.jobs import Job, JobProcess
+from MRISegSuiteLib.panel.run_state import RunState
+from MRISegSuiteLib.scene.volumes import new_volume_node
+
+#: Of our own code; and of waiting for anything, on a computer that is busy with other things.
+_LONGEST_STALL_MS, _LONGEST_WAIT_MS = 200.0, 2000.0
+
+
+def fused(review, slicer, name="whole_tumour"):
+    """The fused segment as a bool array."""
+    return slicer.util.arrayFromSegmentBinaryLabelmap(review._case.nodes.fusion, name, review._case.volume) > 0
+
+
+def choose(review, volume, readers):
+    """Check the image and the readers of a case, and nothing else."""
+    for key in review._inputs.images.checked():
+        review._inputs.images.check(key, False)
+    for key in review._inputs.experts.checked():
+        review._inputs.experts.check(key, False)
+    review._inputs.images.check(volume.GetID())
+    for reader in readers:
+        review._inputs.experts.check(reader.GetID())
+
+
+def apply(review, wait_for):
+    review.ui.applyButton.click()
+    wait_for(lambda: not review._run.isRunning)
+    assert review._run.state == RunState.DONE, review.ui.errorLabel.text
+
+
+@pytest.fixture(scope="module")
+def fused_job(tmp_path_factory):
+    """The folder of a finished job on the case of review_nodes, without a scene."""
+    folder = tmp_path_factory.mktemp("fused")
+    image, masks = case_images()
+    sitk.WriteImage(image, str(folder / "FLAIR.nrrd"))
+    for reader, mask in masks.items():
+        sitk.WriteImage(mask, str(folder / f"{reader}.nrrd"))
+    job = Job("ensemble", {"image": str(folder / "FLAIR.nrrd"), "masks": [str(folder / f"{r}.nrrd") for r in masks]},
+              {"labels": {"whole_tumour": 1}, "mask_names": [f"reader {reader}" for reader in masks]})
+    process = JobProcess.for_job(job, folder / "job")
+    process.start()
+    process.wait()
+    process.result()
+    return folder / "job"
+
+
+def load(review, slicer, job, name="case FLAIR"):
+    """Load a finished job into the scene and take it under review; returns the volume node."""
+    volume = new_volume_node(slicer.mrmlScene, name, case_images()[0])
+    nodes = review.logic.loadJob(job, volume)
+    review._parameterNode.result = nodes.fusion
+    slicer.app.processEvents()
+    return volume
+
+
+@pytest.fixture
+def case(application, review, fused_job):
+    """The panel with one fused case: (panel, volume node)."""
+    return review, load(review, application, fused_job)
+
+
+def test_the_reason_why_apply_is_disabled_is_always_visible(application, review, picture):
+    ui = review.ui
+    assert not ui.applyButton.enabled and "Check the images" in ui.reasonLabel.text and ui.reasonLabel.visible
+    assert not ui.acceptButton.enabled and "Apply, or choose a case" in ui.wordLabel.text
+    picture(review, "ensemble-empty")
+    volume, readers = add_case(application.mrmlScene)
+    application.app.processEvents()
+    review._inputs.images.check(volume.GetID())
+    assert not ui.applyButton.enabled and "Check the experts" in ui.reasonLabel.text
+    for reader in readers:
+        review._inputs.experts.check(reader.GetID())
+    assert ui.applyButton.enabled and ui.reasonLabel.text == "Asks 3 experts and fuses what they say."
+    readers[0].GetSegmentation().RemoveAllSegments()
+    review._update()
+    assert not ui.applyButton.enabled and "is empty" in ui.reasonLabel.text
+
+
+def test_a_case_is_reviewed_from_apply_to_accept(application, review, wait_for, picture, tmp_path):
+    slicer, ui, app = application, review.ui, application.app
+    volume, readers = add_case(slicer.mrmlScene)
+    app.processEvents()
+    choose(review, volume, readers)
+    assert not ui.copyPythonButton.enabled
+    apply(review, wait_for)
+    copied_scripts_are_valid(review, app.clipboard())
+    slice_nodes = [slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode", name) for name in ("Red", "Yellow")]
+    made = fused(review, slicer)
+    assert np.array_equal(made, ball(LESION)), "the majority of three readers"
+    assert "Agreement" in ui.lightLabel.text and ui.agreementTable.mrmlTableNode() is review._case.nodes.table
+    spots = review._case.spots
+    assert len(spots) == 2 and ui.hotSpotTable.rowCount == 2 and spots[0].volume_mm3 > spots[1].volume_mm3
+    picture(review, "ensemble-fused")
+
+    with Heartbeat() as heart:
+        # jump: the largest first
+        ui.hotSpotTable.selectRow(0)
+        center = review._case.world_center(spots[0])
+        for node in slice_nodes:
+            matrix = node.GetSliceToRAS()
+            assert [matrix.GetElement(n, 3) for n in range(3)] == pytest.approx(center, abs=1e-6)
+        # take the second lesion, which only reader C has seen, from C; the list goes on to the next place
+        numbers = {spot.number: row for row, spot in enumerate(spots)}
+        apart = next(spot for spot in spots if spot.kind == "apart")
+        ui.hotSpotTable.selectRow(numbers[apart.number])
+        texts = [ui.takeSelector.itemText(n) for n in range(ui.takeSelector.count)]
+        assert texts == ["A: no", "B: no", "C: yes"]
+        assert ui.takeSelector.currentIndex == 2, "who says something else than the fusion is offered first"
+        ui.takeButton.click()
+        app.processEvents()
+    with_second = fused(review, slicer)
+    assert np.array_equal(with_second, ball(LESION) | ball(SECOND))
+    assert ui.hotSpotTable.item(numbers[apart.number], 3).text() == "from C"
+    assert review._spots.chosen is not apart
+    no_stall(heart, "jump and take")
+
+    # keep the other place
+    assert ui.worklistTable.item(0, 2).text() == "1"
+    ui.keepButton.click()
+    assert ui.worklistTable.item(0, 2).text() == "0"
+    assert [ui.hotSpotTable.item(row, 3).text() for row in range(2)].count("kept") == 1
+
+    # paint, as the brush of the Segment Editor does
+    paint(review, slicer)
+    painted = fused(review, slicer)
+    assert painted.sum() > with_second.sum()
+
+    # click-refine: a lesion that nobody has seen
+    ui.addClickButton.click()
+    points = slicer.util.getNode("Review clicks")
+    interaction = app.applicationLogic().GetInteractionNode()
+    assert interaction.GetCurrentInteractionMode() == interaction.Place
+    wait_for(lambda: (review._clicking._client._folder / "ready").exists(), 60)
+    with Heartbeat() as heart:
+        started = time.monotonic()
+        points.AddControlPointWorld(list(world_of(volume, UNSEEN)))
+        wait_for(lambda: "voxels changed" in ui.clickLabel.text, 30)
+        passed = time.monotonic() - started
+    clicked = fused(review, slicer)
+    unseen = ball(UNSEEN)
+    found = clicked & ~painted
+    assert 2 * (found & unseen).sum() / (found.sum() + unseen.sum()) > 0.9
+    assert points.GetNumberOfControlPoints() == 0
+    print(f"click to mask {1000 * passed:.0f} ms")
+    no_stall(heart, "click")
+    picture(review, "ensemble-clicked")
+    ui.addClickButton.click()
+    assert interaction.GetCurrentInteractionMode() != interaction.Place
+
+    # undo everything, step by step, with the decisions; then do it again
+    for expected in (painted, with_second, with_second, made):
+        ui.undoButton.click()
+        assert np.array_equal(fused(review, slicer), expected)
+    assert [ui.hotSpotTable.item(row, 3).text() for row in range(2)] == ["", ""]
+    assert ui.worklistTable.item(0, 2).text() == "2"
+    for _ in range(4):
+        ui.redoButton.click()
+    assert np.array_equal(fused(review, slicer), clicked)
+    assert review._case.decisions()[apart.number]["decision"] == "take"
+
+    # accept: nothing is kept under no name
+    ui.reviewerEdit.text = ""  # a test before may have left a name in the settings
+    assert not ui.acceptButton.enabled and "Enter who you are" in ui.wordLabel.text
+    ui.reviewerEdit.text = "reader 1"
+    ui.patientEdit.text = "MRN 0815"
+    ui.commentEdit.text = "second lesion added"
+    with Heartbeat() as heart:
+        ui.acceptButton.click()
+        wait_for(lambda: not review._word.saves.waiting, 60)
+    assert not ui.errorFrame.visible, ui.errorLabel.text
+    no_stall(heart, "keeping the review")
+    store = FeedbackStore(tmp_path / "feedback")
+    record, = store.records()
+    assert record.origin == "corrected" and record.comment == "second lesion added"
+    assert {d["decision"] for d in record.decisions} == {"take", "keep"}
+    assert np.array_equal(sitk.GetArrayFromImage(store.after(record)["whole_tumour"]) > 0, clicked)
+    assert np.array_equal(sitk.GetArrayFromImage(store.before(record)["whole_tumour"]) > 0, made)
+    assert [expert.id for expert in record.experts] == ["mask expert_1", "mask expert_2", "mask expert_3"]
+    assert record.patient == store.patient("mrn 0815")
+    assert "corrected" in ui.wordLabel.text or "corrections" in ui.wordLabel.text
+    picture(review, "ensemble-accepted")
+    picture(review, "ensemble-accepted", 700)
+
+
+def copied_scripts_are_valid(review, clipboard):
+    """What the copy buttons give after Apply."""
+    review.ui.copyPythonButton.click()
+    ast.parse(clipboard.text())
+    assert "EnsembleReviewLogic().process(volumes, maskNodes=masks, experts=[], fusion='majority'" in clipboard.text()
+    review.ui.copyCommandButton.click()
+    assert " ensemble case_FLAIR.nrrd --out ensemble-results --fusion majority --masks " in clipboard.text()
+
+
+def no_stall(heart, what):
+    print(f"\n{what}: events waited {heart.longest_ms:.0f} ms at most, {heart.longest_cpu_ms:.0f} ms of them for us")
+    assert heart.longest_cpu_ms < _LONGEST_STALL_MS and heart.longest_ms < _LONGEST_WAIT_MS
+
+
+def paint(review, slicer):
+    """What a brush does: save for undo, add a small ball to the segment."""
+    review._editor.widget.saveStateForUndo()
+    mask = ball(((20, 40, 20), 3))
+    whole = tuple(slice(0, n) for n in mask.shape)
+    write_in_box(review._case.nodes.fusion, review._case._ijk_to_ras, whole, {"whole_tumour": mask}, {})
+
+
+def test_a_worklist_is_worked_through_with_keys(application, review, wait_for, picture, fused_job, tmp_path):
+    slicer, ui = application, review.ui
+    for number in range(3):
+        volume = load(review, slicer, fused_job, f"patient {number} FLAIR")
+        slicer.util.arrayFromVolume(volume)[0, 0, number] += 1.0  # another image is another case
+    assert ui.worklistTable.rowCount == 3
+    ui.reviewerEdit.text = "reader 1"
+    keys = review._keys._shortcuts
+    assert len(keys) == 12
+    press = {shortcut.key.toString(): shortcut.activated.emit for shortcut in keys}
+    press["Shift+P"]()
+    press["Shift+P"]()
+    assert review._shownFusion() is review._worklist.nodes[0]
+    press["N"]()
+    assert review._spots.chosen is review._case.spots[0]
+    press["T"]()  # takes the first place from who says something else than the fusion; the next one is chosen
+    assert review._spots.chosen is review._case.spots[1]
+    press["D"]()
+    press["Shift+A"]()  # accepts, and shows the next case
+    assert review._spots.chosen is None and not ui.keepButton.enabled
+    assert review._shownFusion() is review._worklist.nodes[1]
+    press["Shift+A"]()
+    press["Shift+R"]()
+    wait_for(lambda: not review._word.saves.waiting, 60)
+    assert not ui.errorFrame.visible, ui.errorLabel.text
+    store = FeedbackStore(tmp_path / "feedback")
+    assert [record.origin for record in store.records()] == ["corrected", "accepted", "rejected"]
+    assert [ui.worklistTable.item(row, 3).text() for row in range(3)] == ["corrected", "accepted", "rejected"]
+    assert not ui.nextCaseButton.enabled
+
+    # statistics over all cases, as table and chart; the training set
+    ui.feedbackCollapsibleButton.collapsed = False
+    table = ui.statisticsTable.mrmlTableNode()
+    assert table.GetNumberOfRows() == 3
+    assert table.GetTable().GetColumnByName("cases").GetValue(0) == 2
+    ui.statisticsButton.click()
+    chart = review._feedback._chart
+    assert chart.GetNthPlotSeriesNode(0).GetTableNode() is table
+    assert not ui.exportButton.enabled and "Choose a folder" in ui.export_reasonLabel.text
+    ui.exportFolderEdit.currentPath = str(tmp_path)
+    ui.exportButton.click()
+    wait_for(lambda: not review._feedback._run.isRunning)
+    assert review._feedback._run.state == RunState.DONE, ui.export_errorLabel.text
+    assert "2 cases were written: Dataset100_Feedback" in ui.export_reasonLabel.text
+    assert len(list((tmp_path / "Dataset100_Feedback" / "labelsTr").iterdir())) == 2
+    picture(review, "ensemble-worklist")
+    assert review.parent.layout().totalMinimumSize().width() <= 400
+
+
+def test_experts_are_toggled_and_a_place_is_dropped(application, case, picture):
+    review, volume = case
+    slicer, ui = application, review.ui
+    display = review._case.nodes.experts.GetDisplayNode()
+    assert not display.GetVisibility() and review._shown.checked() == []
+    key = review._case.experts[2]["id"]
+    review._shown.check(key)
+    assert display.GetVisibility()
+    visible = {expert: any(display.GetSegmentVisibility(i) for i in review._case.segments_of(expert).values())
+               for expert in (e["id"] for e in review._case.experts)}
+    assert [expert for expert, seen in visible.items() if seen] == [key]
+    review._shown.check(key, False)
+    assert not display.GetVisibility()
+    before = fused(review, slicer)
+    bump = next(spot for spot in review._case.spots if spot.kind == "border")
+    row = review._case.spots.index(bump)
+    ui.hotSpotTable.selectRow(row)
+    ui.takeSelector.setCurrentIndex(1)  # B alone has the bump
+    ui.takeButton.click()
+    assert fused(review, slicer).sum() > before.sum()
+    ui.hotSpotTable.selectRow(row)
+    ui.dropButton.click()
+    assert not (fused(review, slicer) & ~before).any()
+    assert ui.hotSpotTable.item(row, 3).text() == "dropped"
+
+
+def test_a_box_of_two_corners_in_one_slice_finds_a_lesion(application, case, wait_for):
+    review, volume = case
+    slicer, ui = application, review.ui
+    before = fused(review, slicer)
+    ui.removeClickButton.click()
+    ui.boxButton.click()
+    assert not ui.removeClickButton.checked
+    (i, j, k), radius = UNSEEN
+    for offset, text in ((-radius - 1, "opposite corner"), (radius + 1, "voxels changed")):
+        slicer.util.getNode("Review clicks").AddControlPointWorld(
+            list(world_of(volume, ((i + offset, j + offset, k), radius))))
+        wait_for(lambda text=text: text in ui.clickLabel.text, 60)
+    found = fused(review, slicer) & ~before
+    unseen = ball(UNSEEN)
+    assert 2 * (found & unseen).sum() / (found.sum() + unseen.sum()) > 0.9
+    ui.undoButton.click()
+    assert np.array_equal(fused(review, slicer), before)
+
+
+def test_a_moved_image_takes_its_hot_spots_along(application, case):
+    review, volume = case
+    slicer = application
+    before = review._case.world_center(review._case.spots[0])
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(0, 3, 10.0)
+    transform.SetMatrixTransformToParent(matrix)
+    for node in (volume, review._case.nodes.fusion, review._case.nodes.hotSpots):
+        node.SetAndObserveTransformNodeID(transform.GetID())
+    after = review._case.world_center(review._case.spots[0])
+    assert after == pytest.approx((before[0] + 10, before[1], before[2]))
+    # and a click finds the voxel under it
+    x, y, z = world_of(volume, UNSEEN)
+    task, gray, mask = review._case.ask(Click((-(x + 10), -y, z)), "whole_tumour")
+    index = [s.start + low for s, low in zip(task.box, task.low, strict=True)]
+    assert index == pytest.approx([28 / 1.6, 12 / 1.1, 33 / 1.0], abs=1e-3)
+
+
+def test_it_fits_into_400_pixels_and_takes_keys(application, case):
+    review, volume = case
+    ui = review.ui
+    volume.SetName("A case with a very long name " * 3)
+    ui.lightLabel.text = "A very long message about a structure " * 6
+    for section in (ui.agreementCollapsibleButton, ui.feedbackCollapsibleButton, ui.advancedCollapsibleButton):
+        section.collapsed = False
+    review.parent.resize(400, 1800)
+    application.app.processEvents()
+    assert review.parent.layout().totalMinimumSize().width() <= 400
+    for name, widget in vars(ui).items():
+        if widget.isWidgetType() and widget.visible:
+            right = widget.mapTo(review.parent, qt_keys.point(widget.width, 0)).x()
+            assert right <= 400, f"{name} reaches to {right}"
+    stops = qt_keys.tab_stops(review.parent)
+    assert {ui.imagesList, ui.worklistTable, ui.hotSpotTable, ui.addClickButton, ui.reviewerEdit} <= set(stops)
+
+
+def test_scene_closing_and_reloading_leave_nothing_behind(application, case):
+    review, _ = case
+    ui = review.ui
+    ui.addClickButton.click()
+    client = review._clicking._client
+    assert client._process is not None
+    application.mrmlScene.Clear(0)
+    application.app.processEvents()
+    assert review._case is None and not ui.addClickButton.enabled and "Check the images" in ui.reasonLabel.text
+    application.util.reloadScriptedModule("EnsembleReview")
+    assert client._process is None, "the worker for clicks stays behind"
+    fresh = application.modules.EnsembleReviewWidget
+    assert fresh is not review
+    add_case(application.mrmlScene)
+    application.app.processEvents()
+    assert fresh.ui.imagesList.count == 1
+
+
+def test_a_word_is_kept_although_scene_or_application_are_closed_right_after_it(application, case, fused_job, tmp_path,
+                                                                                wait_for):
+    review, _ = case
+    review.ui.reviewerEdit.text = "reader 1"
+    review.ui.acceptButton.click()
+    application.mrmlScene.Clear(0)
+    wait_for(lambda: not review._word.saves.waiting, 60)
+    assert not review.ui.errorFrame.visible, review.ui.errorLabel.text
+    load(review, application, fused_job)
+    review.ui.rejectButton.click()
+    application.util.reloadScriptedModule("EnsembleReview")
+    assert [record.origin for record in FeedbackStore(tmp_path / "feedback").records()] == ["accepted", "rejected"]
+
+
+def test_new_segments_and_experts_that_found_nothing_are_kept(application, review, fused_job, wait_for, tmp_path):
+    volume = load(review, application, fused_job)
+    nodes = review._case.nodes
+    for segment_id in review._case.segments_of("reader A").values():
+        nodes.experts.GetSegmentation().RemoveSegment(segment_id)
+    review._setCase(nodes)
+    nodes.fusion.GetSegmentation().AddEmptySegment("Segment_1", "My lesion")
+    mask = ball(UNSEEN)
+    whole = tuple(slice(0, n) for n in mask.shape)
+    write_in_box(nodes.fusion, review._case._ijk_to_ras, whole, {"Segment_1": mask}, {})
+    review.ui.reviewerEdit.text = "reader 1"
+    review.ui.acceptButton.click()
+    wait_for(lambda: not review._word.saves.waiting, 60)
+    assert not review.ui.errorFrame.visible, review.ui.errorLabel.text
+    store = FeedbackStore(tmp_path / "feedback")
+    record, = store.records()
+    assert record.origin == "corrected" and set(record.structures) == {"whole_tumour", "my_lesion"}
+    after = store.after(record)
+    assert np.array_equal(sitk.GetArrayFromImage(after["my_lesion"]) > 0, mask)
+    assert not sitk.GetArrayFromImage(store.before(record)["my_lesion"]).any()
+    agreement, = record.experts[0].agreement
+    assert agreement.dice == 0.0 and agreement.volume_ml == 0.0
+    assert volume is review._case.volume
+
+
+def test_a_store_that_cannot_be_used_is_told(application, case, tmp_path, monkeypatch):
+    review, _ = case
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("MRISEG_FEEDBACK", str(tmp_path / "file" / "store"))
+    review.ui.reviewerEdit.text = "reader 1"
+    review.ui.acceptButton.click()
+    assert review.ui.errorFrame.visible and "store" in review.ui.errorLabel.text
+    assert "was not kept" in review.ui.wordLabel.text
+    assert review._case.review == {} and not review._word.saves.waiting
+
+
+def test_a_result_is_found_again_after_the_scene_was_saved(application, case, tmp_path):
+    review, _ = case
+    slicer = application
+    review.ui.hotSpotTable.selectRow(0)
+    review.ui.keepButton.click()
+    made = fused(review, slicer)
+    paint(review, slicer)
+    painted = fused(review, slicer)
+    path = str(tmp_path / "saved.mrb")
+    assert slicer.mrmlScene.WriteToMRB(path, None)
+    slicer.mrmlScene.Clear(0)
+    assert slicer.mrmlScene.ReadFromMRB(path)
+    slicer.app.processEvents()
+    review.parent.exit()
+    review.parent.enter()
+    slicer.app.processEvents()
+    assert review._case is not None and review.ui.hotSpotTable.rowCount == 2
+    assert np.array_equal(fused(review, slicer), painted)
+    assert list(review._case.decisions().values()) == [{"decision": "keep"}]
+    assert review._case.was_changed()
+    before = slicer.util.arrayFromSegmentBinaryLabelmap(review._case.before, "whole_tumour", review._case.volume)
+    assert np.array_equal(before > 0, made)
+
+
+def test_boxes_of_medgemma_reach_sam3_only_when_a_person_has_checked_them(application, review, tmp_path):
+    ui, large = review.ui, review._largeModels
+    assert large.sam3 is None and large.medgemma is None
+    ui.sam3FolderEdit.currentPath = str(tmp_path / "sam3")
+    ui.medgemmaFolderEdit.currentPath = str(tmp_path / "medgemma")
+    assert large.sam3["prompts"] == [{"structure": "whole_tumour", "text": "brain tumor"}]
+    assert "boxes" in large.medgemma["tasks"]
+    box = Prompt("whole_tumour", box_lps=((-10.0, -20.0, 5.0), (10.0, 10.0, 15.0)), source="medgemma", confirmed=False)
+    advice = Advice({}, findings="A bright area.", prompts=[box])
+    (tmp_path / "advice.json").write_text(json.dumps(advice.to_record()))
+    node = application.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode", "Red")
+    large.show(tmp_path)
+    assert "A bright area." in ui.adviceLabel.text and "a person decides" in ui.adviceLabel.text
+    assert ui.boxesList.item(0).text() == "whole tumour, 20 x 30 x 10 mm"
+    assert "box_lps" not in json.dumps(large.sam3), "a box that nobody checked is shown to SAM 3"
+    ui.boxesList.setCurrentRow(0)
+    assert [node.GetSliceToRAS().GetElement(n, 3) for n in range(3)] == pytest.approx([0, 5, 10])
+    large._boxes.check("0")
+    prompt, = large.sam3["prompts"]
+    assert Prompt.from_record(prompt) == replace(box, confirmed=True)
+    large.show(None)
+    assert ui.boxesList.count == 0 and ui.adviceLabel.text == ""

@@ -102,7 +102,10 @@ def test_a_new_lesion_beside_stable_targets():
     assert (small.category, small.certainty) == ("PD", "indeterminate")
     assert any("not measurable" in reason for reason in small.reasons)
     there_before = replace(at(30, t1=lesion(), t2=lesion(4, 3, 20)), were_too_small=frozenset({2}))
-    assert assess(criterion("rano_bm"), [base, there_before])[0].category == "SD"
+    speck = assess(criterion("rano_bm"), [base, there_before])[0]
+    assert (speck.category, speck.text, speck.is_measurable_change) == ("SD", "no measurable change", False)
+    back = assess(criterion("rano_bm"), [at(0, t1=lesion(), t2=lesion(4, 3, 20)), at(30, t1=lesion())])[0]
+    assert (back.category, back.text) == (speck.category, speck.text)
 
 
 def test_all_gone_and_targets_gone():

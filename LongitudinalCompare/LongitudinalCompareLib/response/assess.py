@@ -154,7 +154,10 @@ def _assess_one(criterion, timepoints, t, targets, settings, ratios, earlier) ->
     changes = [_log_ratio(value, reference) for reference in (first_sum, nadir)]
     ends = [spread.ends(change, Z95) for change, spread in zip(changes, spreads)]
     real = [low > 0 or high < 0 for low, high in ends]
-    measurable = bool(new) or category == COMPLETE or (bool(targets) and (value == 0 or any(real)))
+    # One that was there before and only now passes the smallest counted size is no change by itself: with the scans
+    # exchanged nobody would call it one.
+    appeared = [n for n in new if n not in now.were_too_small or now.lesions[n].is_measurable(criterion)]
+    measurable = bool(appeared) or category == COMPLETE or (bool(targets) and (value == 0 or any(real)))
     text = _TEXTS[category]
     if category in (PARTIAL, PROGRESSION) and not measurable:
         reasons.append("The change lies within what repeated measuring may bring.")

@@ -1,6 +1,5 @@
 """What a person reads and signs: HTML, PDF and its signature, DICOM SEG and SR. Real packages, real files."""
 
-import datetime
 import sys
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from dicom_series import write_slice
+from key_files import write_key
 from pydicom.uid import generate_uid
 
 from LongitudinalCompareLib.change.alignment import Alignment
@@ -142,27 +142,7 @@ def test_the_pdf_is_one_and_holds_no_folder_names(tmp_path, record, report):
 
 @pytest.fixture(scope="module")
 def key_file(tmp_path_factory):
-    """A key of the user's own, as hospitals hand them out: PKCS#12 with a certificate."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Dr. A. Reader")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    certificate = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(1).not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=30))
-        .add_extension(x509.KeyUsage(True, True, False, False, False, False, False, False, False), True)
-        .sign(key, hashes.SHA256())
-    )  # fmt: skip
-    path = tmp_path_factory.mktemp("key") / "reader.p12"
-    locked = BestAvailableEncryption(b"secret")
-    path.write_bytes(pkcs12.serialize_key_and_certificates(b"r", key, certificate, None, locked))
-    return path
+    return write_key(tmp_path_factory.mktemp("key") / "reader.p12")
 
 
 def test_a_flipped_bit_in_a_signed_pdf_is_detected(tmp_path, record, key_file):

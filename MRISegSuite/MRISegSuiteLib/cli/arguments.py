@@ -141,6 +141,16 @@ def parser() -> argparse.ArgumentParser:
     remove = actions.add_parser("remove", help="delete a model that you added", allow_abbrev=False)
     remove.add_argument("id", metavar="ID")
 
+    sign = command("sign", "Sign the PDF of a report with your own key (PAdES), or check a signature: exit code 0 "
+                           "where it is valid and not a byte was changed, 1 where not.")
+    sign.add_argument("pdf", metavar="REPORT.pdf")
+    sign.add_argument("--key", metavar="KEY.p12",
+                      help="your key and certificate (PKCS#12); the passphrase is asked for, or read from the "
+                           "environment variable MRISEG_KEY_PASSPHRASE")
+    sign.add_argument("--reason", metavar="TEXT", help="why it is signed (default: Read and decided)")
+    sign.add_argument("--out", metavar="FILE", help="the signed PDF (default: REPORT.pdf itself)")
+    sign.add_argument("--check", action="store_true", help="tell who signed it, and whether it was changed since")
+
     run = command("run", "Run a job file, in its own folder.")
     run.add_argument("job", metavar="JOB.json")
     run.add_argument("--out", metavar="DIR", help="output folder (default: the folder of the job file)")
@@ -260,6 +270,12 @@ def check_together(arguments) -> None:
             raise BadArguments("A comparison needs two scans or more.", "Name the baseline, then the follow-up.")
         if arguments.model and arguments.masks:
             raise BadArguments("--model and --masks exclude each other: masks need no model.")
+        return
+    if arguments.command == "sign":
+        if bool(arguments.key) == arguments.check:
+            raise BadArguments("Either --key or --check is needed.", "--key KEY.p12 signs, --check checks.")
+        if arguments.check and (arguments.reason or arguments.out):
+            raise BadArguments("--reason and --out belong to --key: a check writes nothing.")
         return
     if arguments.command != "knee":
         return

@@ -31,6 +31,8 @@ TRANSFORM, AFFINE, IMAGE, MASK, SUBTRACTION, INTENSITY = (
     "transform", "affine", "halfway", "segmentation", "subtraction", "intensity_change",
 )  # fmt: skip
 LESIONS = "lesions"
+#: Local expansion up to timepoint N, percent.
+JACOBIAN = "jacobian"
 
 
 def write_results(
@@ -50,6 +52,9 @@ def write_results(
             for role, image in ((SUBTRACTION, pair.intensity.difference), (INTENSITY, pair.intensity.z)):
                 name = f"{role}_{pair.number + 1}"
                 result.files[name] = write_image(image, folder / f"{name}.nrrd").name
+        if pair.expansion is not None:
+            name = f"{JACOBIAN}_{pair.number + 1}"
+            result.files[name] = write_image(pair.expansion, folder / f"{name}.nrrd").name
     _write_masks(found, result, folder, model)
     _write_dicom(found, result, folder, model, context)
     result.warnings = list(context.warnings)

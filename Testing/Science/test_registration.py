@@ -202,3 +202,33 @@ def test_the_gate_says_why(changed, state, word):
     gate = _judged(**changed)
     assert gate.state == state and word in " ".join(gate.reasons)
     assert bool(gate.reasons) == (state != GOOD)
+
+
+def test_a_deformation_that_was_put_in_is_found_in_place_and_sign():
+    """A part of the brain shrinks smoothly by a known amount; the head lies turned in the second scan."""
+    pytest.importorskip("picsl_greedy", reason="picsl-greedy is not installed")
+    from LongitudinalCompareLib.change.jacobian import log_jacobian
+    from LongitudinalCompareLib.registration.deformable import deformation
+
+    first, _ = head(spacing=(3.0, 3.0, 3.0), noise=1.0)
+    center, width, turn = np.array([20.0, -10.0, 15.0]), 15.0, pose(8, 4)
+    i, j, k = np.meshgrid(*[np.arange(n) for n in first.GetSize()], indexing="ij")
+    away = np.stack([i, j, k], axis=-1) * first.GetSpacing() + first.GetOrigin() - center
+    moved = -0.15 * away * np.exp(-(away**2).sum(axis=-1, keepdims=True) / (2 * width**2))
+    field = sitk.GetImageFromArray(moved.transpose(2, 1, 0, 3).copy(), isVector=True)
+    field.CopyInformation(first)
+    truth = log_jacobian(field)
+    first = sitk.Cast(first, sitk.sitkFloat32)
+    grown = sitk.Resample(first, first, sitk.DisplacementFieldTransform(sitk.Image(field)), sitk.sitkBSpline, 0.0)
+    lying = sitk.Resample(first, first, transform_of(turn), sitk.sitkBSpline, 0.0)  # lying(y) = first(turn y)
+    corner = [n - 18 for n in first.TransformPhysicalPointToIndex(center.tolist())]
+    blocks = [sitk.RegionOfInterest(one, [36] * 3, corner) for one in (grown, lying)]
+    ready = [prepare(one, mask=sitk.Cast(one > 100, sitk.sitkUInt8)) for one in blocks]
+    found, inside = deformation(ready, [np.eye(4), np.linalg.inv(turn)])
+    mask = sitk.GetArrayFromImage(inside) > 0
+    values = sitk.GetArrayFromImage(log_jacobian(found))
+    expected = sitk.GetArrayFromImage(sitk.Resample(truth, found))
+    core = mask & (expected < -0.3)
+    assert values[core].mean() == pytest.approx(expected[core].mean(), rel=0.35)
+    assert np.abs(values[mask & (np.abs(expected) < 0.005)]).mean() < 0.02
+    assert np.corrcoef(values[mask], expected[mask])[0, 1] > 0.85

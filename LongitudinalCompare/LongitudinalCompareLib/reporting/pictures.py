@@ -80,6 +80,22 @@ def change_map(background: sitk.Image, z: sitk.Image, around: sitk.Image, count:
     return figure
 
 
+def expansion_map(background: sitk.Image, percent: sitk.Image, around: sitk.Image | None):
+    """The local expansion (percent, any grid of the same space) in the colors of :func:`change_map`, from 3 to 30 %.
+
+    Args:
+        around: mask by which slices are chosen, on the background's grid; None takes those that changed the most.
+    """
+    there = sitk.Resample(percent, background, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)
+    there = sitk.GetImageFromArray(np.nan_to_num(sitk.GetArrayFromImage(there), nan=0.0))
+    there.CopyInformation(background)
+    scaled = there * (5 / 27) + sitk.Cast(there > 0, sitk.sitkFloat32) * (3 - 15 / 27)
+    scaled -= sitk.Cast(there < 0, sitk.sitkFloat32) * (3 - 15 / 27)  # 3 % -> 3, 30 % -> 8, as change_map draws
+    if around is None:
+        around = sitk.Cast(sitk.Abs(scaled) > 5, sitk.sitkUInt8)
+    return change_map(background, scaled, around)
+
+
 def timeline(days: Sequence[float], volumes_ml: dict[str, Sequence[float]], half_widths: Sequence[float] = ()):
     """Volumes over time, a line a lesion; the first one with the 95 % interval of each timepoint against the first.
 

@@ -120,6 +120,9 @@ def parser() -> argparse.ArgumentParser:
                          help="brain or body mask of each scan, instead of the built-in search")
     compare.add_argument("--without-calibration", action="store_true",
                          help="leave out the calibration with known growth")
+    compare.add_argument("--jacobian", action="store_true",
+                         help="add a map of where the brain expanded or shrank (deformable registration by greedy, "
+                              "some ten seconds a pair); to look at, no volume comes from it")
     _add_device(compare)
 
     batch = command("batch", "Run a table of scans, each a job of its own; started again, it goes on where it was.")

@@ -61,6 +61,13 @@ class Pair:
     category: ChangeCategory | None
     expansion: sitk.Image | None = None
 
+    @property
+    def expansion_spread(self) -> float:
+        """Standard deviation of the map of expansion within the masks (percent), robustly: most of it is no change."""
+        values = sitk.GetArrayViewFromImage(self.expansion)
+        values = values[np.isfinite(values) & (values != 0)]
+        return float(1.4826 * np.median(np.abs(values - np.median(values)))) if values.size else 0.0
+
 
 @dataclass(frozen=True)
 class Comparison:

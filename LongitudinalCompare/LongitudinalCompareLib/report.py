@@ -114,9 +114,9 @@ def _pictures(found: Comparison) -> list[Picture]:
             around = masks[0] | masks[1] if marked else None
             pictures.append(Picture(
                 f"picture_jacobian{suffix}",
-                f"Local expansion from the baseline to the {name}, from 3 to 30 %: orange larger, blue smaller. To "
-                "look at: no volume comes from it.",
-                expansion_map(second, pair.expansion, around),
+                f"Local expansion from the baseline to the {name}, from 3 to 8 times the spread of this map "
+                f"({pair.expansion_spread:.1f} %): orange larger, blue smaller. To look at: no volume comes from it.",
+                expansion_map(second, pair.expansion, pair.expansion_spread, around),
             ))  # fmt: skip
     return pictures
 

@@ -80,20 +80,19 @@ def change_map(background: sitk.Image, z: sitk.Image, around: sitk.Image, count:
     return figure
 
 
-def expansion_map(background: sitk.Image, percent: sitk.Image, around: sitk.Image | None):
-    """The local expansion (percent, any grid of the same space) in the colors of :func:`change_map`, from 3 to 30 %.
+def expansion_map(background: sitk.Image, percent: sitk.Image, spread: float, around: sitk.Image | None):
+    """The local expansion (percent, any grid of the same space) as :func:`change_map` draws it: from 3 to 8 times
+    ``spread``.
 
     Args:
         around: mask by which slices are chosen, on the background's grid; None takes those that changed the most.
     """
     there = sitk.Resample(percent, background, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)
-    there = sitk.GetImageFromArray(np.nan_to_num(sitk.GetArrayFromImage(there), nan=0.0))
-    there.CopyInformation(background)
-    scaled = there * (5 / 27) + sitk.Cast(there > 0, sitk.sitkFloat32) * (3 - 15 / 27)
-    scaled -= sitk.Cast(there < 0, sitk.sitkFloat32) * (3 - 15 / 27)  # 3 % -> 3, 30 % -> 8, as change_map draws
+    times = sitk.GetImageFromArray(np.nan_to_num(sitk.GetArrayFromImage(there)) / max(spread, 1e-6))
+    times.CopyInformation(background)
     if around is None:
-        around = sitk.Cast(sitk.Abs(scaled) > 5, sitk.sitkUInt8)
-    return change_map(background, scaled, around)
+        around = sitk.Cast(sitk.Abs(times) > 3, sitk.sitkUInt8)
+    return change_map(background, times, around)
 
 
 def timeline(days: Sequence[float], volumes_ml: dict[str, Sequence[float]], half_widths: Sequence[float] = ()):

@@ -66,9 +66,10 @@ def deform(fixed: sitk.Image, moving: sitk.Image, mask: sitk.Image) -> sitk.Imag
     program = Greedy3D()
     with _silence():
         program.execute(
-            # A stationary velocity: what it makes does not fold. Local correlation, from 4 voxels down to single ones.
-            # Displacements are not rounded (by default to a tenth of a voxel): their derivatives are what is wanted.
-            "-i fixed moving -gm mask -m NCC 2x2x2 -sv -n 100x60x20 -s 2.0vox 1.0vox -o found"
+            # A stationary velocity: what it makes does not fold. Local correlation, from 4 voxels down to 2: single
+            # ones would follow the noise. Displacements are not rounded (by default to a tenth of a voxel): their
+            # derivatives are what is wanted.
+            "-i fixed moving -gm mask -m NCC 2x2x2 -sv -n 100x60x0 -s 3.0vox 1.0vox -o found"
             " -wp 0 -V 0 -threads 1", fixed=fixed, moving=moving, mask=sitk.Cast(mask, sitk.sitkFloat32),
             found=None,
         )  # fmt: skip

@@ -11,12 +11,14 @@ import SimpleITK as sitk
 from .change.alignment import Alignment as ChangeAlignment
 from .change.compare import Change, compare_lesions
 from .change.intensity import IntensityChange, intensity_change
+from .change.jacobian import log_jacobian
 from .change.lesions import TimepointLesions, find_lesions
 from .change.matching import LinkOverride, match_lesions
 from .change.timeline import Track, lesion_tracks
 from .change.uncertainty import UncertaintySettings
 from .registration.alignment import Alignment
 from .registration.common_space import common_grid, into_common_space
+from .registration.deformable import deformation
 from .registration.preparation import Prepared
 from .registration.rigid import transform_of
 from .response.assess import ChangeCategory, assess
@@ -49,12 +51,22 @@ class Pair:
         change: None without masks.
         intensity: None where the gate failed, or the contrasts differ.
         category: None without masks, without a criterion or where lesions could not be matched.
+        expansion: local expansion from the baseline to the later one in percent, in the common space, 0 outside of the
+            masks; None unless it was asked for and the gate is good. A map to look at, never the source of a volume.
     """
 
     number: int
     change: Change | None
     intensity: IntensityChange | None
     category: ChangeCategory | None
+    expansion: sitk.Image | None = None
+
+    @property
+    def expansion_spread(self) -> float:
+        """Standard deviation of the map of expansion within the masks (percent), robustly: most of it is no change."""
+        values = sitk.GetArrayViewFromImage(self.expansion)
+        values = values[np.isfinite(values) & (values != 0)]
+        return float(1.4826 * np.median(np.abs(values - np.median(values)))) if values.size else 0.0
 
 
 @dataclass(frozen=True)
@@ -86,6 +98,7 @@ def compare(
     settings: UncertaintySettings | None = None,
     overrides: Sequence[LinkOverride] = (),
     moved: Sequence[MovedDiameter] = (),
+    with_jacobian: bool = False,
 ) -> Comparison:
     """Measure what changed, natively, and compare voxels where the gate allows it."""
     settings = settings or UncertaintySettings()
@@ -119,7 +132,8 @@ def compare(
         if with_masks:
             change = compare_lesions(lesions[0], lesions[n], placed, timepoints[n].days, settings, overrides)
         intensity = _intensity(prepared, images, alignment, grid, n, notes) if trusted[n] else None
-        pairs.append(Pair(n, change, intensity, categories.get(n)))
+        expansion = _expansion(prepared, alignment, n, notes) if with_jacobian else None
+        pairs.append(Pair(n, change, intensity, categories.get(n), expansion))
     return Comparison(
         tuple(timepoints), alignment, tuple(pairs), lesions, tracks, grid, tuple(images), tuple(masks), tuple(notes)
     )
@@ -186,3 +200,21 @@ def _intensity(prepared, images, alignment, grid, n, notes) -> IntensityChange |
         mask = into_common_space(prepared[t].found.image, grid, alignment.from_common[t], labels=True)
         both = mask if both is None else both * mask
     return intensity_change(images[0], images[n], both, gate.numbers["inverse_consistency_mm"])
+
+
+def _expansion(prepared, alignment, n, notes) -> sitk.Image | None:
+    gate = alignment.pairs[n - 1].gate
+    if gate.state != "good":
+        notes.append(f"No Jacobian map at timepoint {n + 1}: the registration is not good ({gate.state}).")
+        return None
+    if not gate.numbers["pearson"] >= SAME_CONTRAST:
+        notes.append(f"No Jacobian map at timepoint {n + 1}: the scans are of different contrasts.")
+        return None
+    pair = [prepared[t] for t in (0, n)]
+    field, inside = deformation(pair, [alignment.from_common[t] for t in (0, n)])
+    percent = 100 * (sitk.Exp(log_jacobian(field)) - 1)
+    notes.append(
+        f"The Jacobian map at timepoint {n + 1} is for the eye only: a deformable registration understates how much a "
+        "lesion grew, so no volume and no category comes from it."
+    )
+    return sitk.Mask(percent, inside)

@@ -32,7 +32,7 @@ from .timepoints import Timepoint, days_of, label_of, read_mask, read_scan
 ANATOMIES = ("auto", "brain", "body")
 _KNOWN = {
     "labels", "structure", "dates", "criteria", "engine", "anatomy", "links", "diameters", "calibrate",
-    "test_retest_wcv", "device",
+    "test_retest_wcv", "device", "jacobian",
 }  # fmt: skip
 #: Where each step ends, as a fraction of the whole job.
 _SHARE = {"read": 0.05, "segment": 0.25, "prepare": 0.45, "register": 0.80, "measure": 0.90}
@@ -49,7 +49,8 @@ def run(job: Job, context: JobContext) -> Result:
     corrections of which lesion is which: list of {baseline_point, followup_point, linked}, LPS, mm),
     ``diameters`` (those that a person moved: list of {timepoint (from 1), lesion, which (longest, perpendicular), ends
     (LPS, mm)}), ``calibrate`` (False leaves out the calibration), ``test_retest_wcv`` (within-subject coefficient of
-    variation of a repeated scan and segmentation), ``device``. The job's model segments the scans where no masks are
+    variation of a repeated scan and segmentation), ``jacobian`` (True adds a map of local expansion by a deformable
+    registration, for the eye), ``device``. The job's model segments the scans where no masks are
     given; without a model they are aligned and compared without volumes.
 
     Raises:
@@ -57,6 +58,9 @@ def run(job: Job, context: JobContext) -> Result:
     """
     paths, mask_paths, brain_paths = _checked(job)
     engine = choose_engine(job.parameters.get("engine"), context)
+    with_jacobian = bool(job.parameters.get("jacobian"))
+    if with_jacobian:
+        find_engine("greedy")  # the only one that deforms: said before anything is computed
     chosen = _criterion(job)
     settings = _settings(job)
     links = _links(job)
@@ -85,7 +89,7 @@ def run(job: Job, context: JobContext) -> Result:
                 "compared voxel by voxel."
             )
     context.progress("Measuring the change", _SHARE["register"])
-    found = compare(timepoints, prepared, alignment, chosen, settings, links, moved)
+    found = compare(timepoints, prepared, alignment, chosen, settings, links, moved, with_jacobian)
     for text in found.notes:
         context.warn(text)
     calibrations = _calibrate(timepoints, job)

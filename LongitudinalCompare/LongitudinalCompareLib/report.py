@@ -14,7 +14,7 @@ from MRISegSuiteLib.reports.html_report import Picture, Report, write_report
 from .change.calibration import Calibration
 from .comparison import Comparison
 from .reporting.pdf import write_pdf
-from .reporting.pictures import BASELINE_COLOR, FOLLOWUP_COLOR, change_map, side_by_side, timeline
+from .reporting.pictures import BASELINE_COLOR, FOLLOWUP_COLOR, change_map, expansion_map, side_by_side, timeline
 from .reporting.tables import (
     OUTCOMES,
     calibration_table,
@@ -109,6 +109,14 @@ def _pictures(found: Comparison) -> list[Picture]:
                 f"Gray value of the {name} minus the baseline, from 3 to 8 times the noise: orange brighter, blue "
                 "darker.",
                 change_map(second, pair.intensity.z, around),
+            ))  # fmt: skip
+        if pair.expansion is not None:
+            around = masks[0] | masks[1] if marked else None
+            pictures.append(Picture(
+                f"picture_jacobian{suffix}",
+                f"Local expansion from the baseline to the {name}, from 3 to 8 times the spread of this map "
+                f"({pair.expansion_spread:.1f} %): orange larger, blue smaller. To look at: no volume comes from it.",
+                expansion_map(second, pair.expansion, pair.expansion_spread, around),
             ))  # fmt: skip
     return pictures
 

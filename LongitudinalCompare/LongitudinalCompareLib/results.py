@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from MRISegSuiteLib.errors import BadInput
 from MRISegSuiteLib.files import write_json
+from MRISegSuiteLib.images.reading import is_image_file
 from MRISegSuiteLib.images.segmentation_files import write_segmentation
 from MRISegSuiteLib.images.structures import TUMOR_BY_NAME
 from MRISegSuiteLib.images.writing import write_image
@@ -20,6 +22,7 @@ from .change.calibration import Calibration
 from .comparison import Comparison
 from .registration.rigid import transform_of, write_transform
 from .report import write_compare_report
+from .reporting.lesion_segments import write_timepoint
 from .reporting.tables import measurements
 from .timepoints import STRUCTURE
 
@@ -28,6 +31,8 @@ TRANSFORM, AFFINE, IMAGE, MASK, SUBTRACTION, INTENSITY = (
     "transform", "affine", "halfway", "segmentation", "subtraction", "intensity_change",
 )  # fmt: skip
 LESIONS = "lesions"
+#: Local expansion up to timepoint N, percent.
+JACOBIAN = "jacobian"
 
 
 def write_results(
@@ -47,7 +52,12 @@ def write_results(
             for role, image in ((SUBTRACTION, pair.intensity.difference), (INTENSITY, pair.intensity.z)):
                 name = f"{role}_{pair.number + 1}"
                 result.files[name] = write_image(image, folder / f"{name}.nrrd").name
+        if pair.expansion is not None:
+            name = f"{JACOBIAN}_{pair.number + 1}"
+            result.files[name] = write_image(pair.expansion, folder / f"{name}.nrrd").name
     _write_masks(found, result, folder, model)
+    _write_dicom(found, result, folder, model, context)
+    result.warnings = list(context.warnings)
     write_json(folder / "lesions.json", lesion_record(found))
     result.files[LESIONS] = "lesions.json"
     result.measurements = all_measurements(found)
@@ -85,6 +95,78 @@ def _write_masks(found: Comparison, result: Result, folder: Path, model: dict | 
         algorithm = f"MRI Seg Suite {model['id']}" if model else "MRI Seg Suite: given by the user"
         write_segmentation(labels, [lesion], path, None, algorithm, "AUTOMATIC" if model else "SEMIAUTOMATIC")
         result.files[f"{MASK}_{n}"] = path.name
+
+
+def _write_dicom(found: Comparison, result: Result, folder: Path, model: dict | None, context: JobContext) -> None:
+    """DICOM SEG and SR of each timepoint that came as a DICOM folder; what cannot be made is told."""
+    is_dicom = [_is_dicom(one.path) for one in found.timepoints]
+    if not any(is_dicom) or not found.lesions:
+        return
+    try:
+        import highdicom  # noqa: F401
+    except ImportError:
+        context.warn("No DICOM SEG and SR were written: the package highdicom is not installed.")
+        return
+    from pydicom.uid import generate_uid
+
+    numbered = _numbered(found)
+    if numbered is None:
+        context.warn("DICOM SEG and SR: without a registration, lesions are numbered in each scan for itself.")
+    else:
+        uids = {number: str(generate_uid()) for members in numbered for number in members}
+    for n, one in enumerate(found.timepoints):
+        what = f"No DICOM SEG and SR of the {one.label}"
+        if not is_dicom[n] or not Path(one.path).is_dir():
+            context.warn(f"{what}: its scan was not given as a DICOM folder.")
+            continue
+        lesions, changes = found.lesions[n], {}
+        if numbered is None:
+            members = {lesion.label: (lesion.label,) for lesion in lesions.lesions}
+            uids = {number: str(generate_uid()) for number in members}
+        else:
+            members = numbered[n]
+            changes = _changes_at(found, numbered, n) if n else {}
+        try:
+            files = write_timepoint(folder, str(n + 1), one.path, one.mask, lesions, members, uids, changes,
+                                    model["id"] if model else None)  # fmt: skip
+        except BadInput as error:
+            context.warn(f"{what}: {error.message.replace(one.path, 'its folder')}")
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            # The texts of such errors may repeat what a header says of a person: they stay out of the log.
+            context.warn(f"{what}: the headers of its series do not allow it ({type(error).__name__}).")
+        else:
+            if not files:
+                context.warn(f"{what}: there is no lesion in it.")
+            result.files |= files
+
+
+def _is_dicom(path: str) -> bool:
+    return Path(path).is_dir() or not is_image_file(Path(path))
+
+
+def _numbered(found: Comparison) -> list[dict[int, tuple[int, ...]]] | None:
+    """For each timepoint, number -> labels of the lesions that have it: the numbers of the report where there are two
+    timepoints, of the tracks where there are more; None where lesions could not be followed."""
+    if "failed" in found.alignment.states:
+        return None
+    if len(found.pairs) == 1:
+        lesions = found.pairs[0].change.lesions
+        return [
+            {one.number: tuple(part.label for part in getattr(one, when)) for one in lesions}
+            for when in ("baseline", "followup")
+        ]
+    return [{track.number: track.members[n] for track in found.tracks} for n in range(len(found.timepoints))]
+
+
+def _changes_at(found: Comparison, numbered, n: int) -> dict:
+    """Number -> change from the baseline to timepoint n, where the pair sees the same lesions behind the number."""
+    changes = {}
+    for one in found.pairs[n - 1].change.lesions:
+        parts = tuple({lesion.label for lesion in lesions} for lesions in (one.baseline, one.followup))
+        for number, labels in numbered[n].items():
+            if parts == (set(numbered[0][number]), set(labels)):
+                changes[number] = one
+    return changes
 
 
 def all_measurements(found: Comparison) -> list[Measurement]:

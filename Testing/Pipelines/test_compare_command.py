@@ -85,7 +85,7 @@ def test_growth_and_a_new_lesion_through_the_command_line(tmp_path, files, capsy
 
 
 def test_nothing_changed_and_exchanging_the_scans_negates(tmp_path, files):
-    there, record, _ = _run(tmp_path / "there", ["before", "same"], files, criteria="rano_2_volumetric")
+    there, record, _ = _run(tmp_path / "there", ["before", "same"], files, criteria="rano_2_volumetric", jacobian=True)
     back, record_back, _ = _run(tmp_path / "back", ["same", "before"], files)
     total = record["pairs"][0]["total"]
     # Two masks drawn on two grids of 2.5 mm: the grid alone makes some percent, which is inside the interval.
@@ -96,12 +96,17 @@ def test_nothing_changed_and_exchanging_the_scans_negates(tmp_path, files):
     assert _values(there)["Dice", "whole"].value == pytest.approx(_values(back)["Dice", "whole"].value, abs=0.02)
     maps = [sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / name / "subtraction_2.nrrd")))
             for name in ("there", "back")]  # fmt: skip
+    # a rigid copy expands nowhere; the map is a file and a picture, and no number
+    expansion = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "there" / there.files["jacobian_2"])))
+    assert "picture_jacobian" in there.files and "jacobian_2" not in back.files
+    assert np.count_nonzero(expansion) > 10_000 and np.abs(expansion).mean() < 1.0
+    assert not [m for m in there.measurements if "jacobian" in m.name] and any("eye only" in w for w in there.warnings)
     assert maps[0].shape == maps[1].shape and np.allclose(maps[0], -maps[1], atol=0.05)
     assert record_back["pairs"][0]["state"] == record["pairs"][0]["state"] == "good"
 
 
 def test_another_person_gives_native_volumes_only(tmp_path, files):
-    result, record, context = _run(tmp_path / "out", ["before", "other"], files, calibrate=False)
+    result, record, context = _run(tmp_path / "out", ["before", "other"], files, calibrate=False, jacobian=True)
     values = _values(result)
     assert record["pairs"][0]["state"] == "failed" and record["pairs"][0]["reasons"]
     assert ("volume_followup", "whole") in values
@@ -109,6 +114,7 @@ def test_another_person_gives_native_volumes_only(tmp_path, files):
     assert not [role for role in result.files if role.startswith(("halfway", "subtraction", "intensity"))]
     assert not [role for role in result.files if role.startswith("transform")]
     assert "category" not in record["pairs"][0]
+    assert "jacobian_2" not in result.files and any("No Jacobian map" in text for text in context.warnings)
     assert record["pairs"][0]["lesions"] == [] and any("failed" in text for text in context.warnings)
 
 

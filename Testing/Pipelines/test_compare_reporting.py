@@ -1,6 +1,5 @@
 """What a person reads and signs: HTML, PDF and its signature, DICOM SEG and SR. Real packages, real files."""
 
-import datetime
 import sys
 from pathlib import Path
 
@@ -8,8 +7,9 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from dicom_series import write_slice
+from key_files import write_key
+from pydicom.uid import generate_uid
 
 from LongitudinalCompareLib.change.alignment import Alignment
 from LongitudinalCompareLib.change.calibration import calibrate_masks
@@ -142,27 +142,7 @@ def test_the_pdf_is_one_and_holds_no_folder_names(tmp_path, record, report):
 
 @pytest.fixture(scope="module")
 def key_file(tmp_path_factory):
-    """A key of the user's own, as hospitals hand them out: PKCS#12 with a certificate."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Dr. A. Reader")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    certificate = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(1).not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=30))
-        .add_extension(x509.KeyUsage(True, True, False, False, False, False, False, False, False), True)
-        .sign(key, hashes.SHA256())
-    )  # fmt: skip
-    path = tmp_path_factory.mktemp("key") / "reader.p12"
-    locked = BestAvailableEncryption(b"secret")
-    path.write_bytes(pkcs12.serialize_key_and_certificates(b"r", key, certificate, None, locked))
-    return path
+    return write_key(tmp_path_factory.mktemp("key") / "reader.p12")
 
 
 def test_a_flipped_bit_in_a_signed_pdf_is_detected(tmp_path, record, key_file):
@@ -209,35 +189,9 @@ def series(tmp_path_factory, comparison):
     study, frame, uid = generate_uid(), generate_uid(), generate_uid()
     array = sitk.GetArrayFromImage(image).astype(np.uint16)
     for k in np.random.default_rng(0).permutation(len(array)):
-        _write_slice(folder / f"IM{k:04d}", image, int(k), array[k], study, frame, uid, 4)
-    _write_slice(folder / "scout", image, 0, array[0], study, frame, generate_uid(), 1)
+        write_slice(folder / f"IM{k:04d}", image, int(k), array[k], study, frame, uid, 4)
+    write_slice(folder / "scout", image, 0, array[0], study, frame, generate_uid(), 1)
     return folder, image
-
-
-def _write_slice(path, image, k, plane, study, frame, series, number):
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = MRImageStorage, ExplicitVRLittleEndian
-    meta.MediaStorageSOPInstanceUID = generate_uid()
-    data = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
-    data.SOPClassUID, data.SOPInstanceUID = MRImageStorage, meta.MediaStorageSOPInstanceUID
-    data.StudyInstanceUID, data.SeriesInstanceUID, data.FrameOfReferenceUID = study, series, frame
-    data.PatientName, data.PatientID, data.PatientBirthDate, data.PatientSex = "Made^Up", "P1", "19700101", "O"
-    data.StudyDate, data.StudyTime, data.StudyID, data.AccessionNumber = "20240101", "120000", "1", "A1"
-    data.ReferringPhysicianName, data.Manufacturer = "", "test"
-    data.Modality, data.SeriesNumber, data.InstanceNumber = "MR", number, k + 1
-    data.ImageType = ["ORIGINAL", "PRIMARY"]
-    direction = np.array(image.GetDirection()).reshape(3, 3)
-    data.ImageOrientationPatient = [f"{v:.10f}" for v in (*direction[:, 0], *direction[:, 1])]
-    data.ImagePositionPatient = [f"{v:.8f}" for v in image.TransformIndexToPhysicalPoint((0, 0, k))]
-    spacing = image.GetSpacing()
-    data.PixelSpacing, data.SliceThickness = [spacing[1], spacing[0]], spacing[2]
-    data.ScanningSequence, data.SequenceVariant, data.ScanOptions, data.MRAcquisitionType = "GR", "NONE", "", "3D"
-    data.RepetitionTime, data.EchoTime, data.FlipAngle, data.PositionReferenceIndicator = 20, 5, 15, ""
-    data.Rows, data.Columns = plane.shape
-    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 0
-    data.PixelData = plane.tobytes()
-    data.save_as(path, enforce_file_format=True)
 
 
 @pytest.fixture(scope="module")

@@ -183,9 +183,7 @@ def write_measurements(
         groups.append(
             hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
                 tracking_identifier=hd.sr.TrackingIdentifier(description.TrackingUID, segment.name),
-                referenced_segment=hd.sr.ReferencedSegment.from_segmentation(
-                    segmentation, segment_number=description.SegmentNumber
-                ),
+                referenced_segment=_reference(segmentation, description.SegmentNumber),
                 finding_type=_concept(segment.code),
                 finding_category=_concept(segment.category),
                 measurements=found or None,
@@ -258,6 +256,23 @@ def _require_same_slices(source: Sequence[pydicom.Dataset], labels: sitk.Image) 
             "The segmentation does not lie on the grid of the DICOM series.",
             "Segment the scan in its own grid, or resample the segmentation to it.",
         )
+
+
+def _reference(segmentation: pydicom.Dataset, number: int):
+    import highdicom as hd
+
+    if "SegmentIdentificationSequence" in segmentation.PerFrameFunctionalGroupsSequence[0]:
+        return hd.sr.ReferencedSegment.from_segmentation(segmentation, segment_number=number)
+    # A single segment is named once for all frames, where from_segmentation does not look.
+    return hd.sr.ReferencedSegment(
+        sop_class_uid=segmentation.SOPClassUID,
+        sop_instance_uid=segmentation.SOPInstanceUID,
+        segment_number=number,
+        source_images=[
+            hd.sr.SourceImageForSegmentation(one.ReferencedSOPClassUID, one.ReferencedSOPInstanceUID)
+            for one in segmentation.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+        ],
+    )
 
 
 def _concept(code: Code):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,11 +34,19 @@ def lesion_labels(change: Change, when: str, like: sitk.Image) -> sitk.Image:
     Raises:
         BadInput: ``like`` has not the grid that the lesions were measured on.
     """
-    lesions = _timepoint(change, when)
+    members = {one.number: [lesion.label for lesion in _parts(one, when)] for one in change.lesions}
+    return numbered_labels(_timepoint(change, when), members, like)
+
+
+def numbered_labels(lesions: TimepointLesions, members: Mapping[int, Sequence[int]], like: sitk.Image) -> sitk.Image:
+    """Label map on the grid of ``like`` with the numbers of ``members``: number -> labels of the lesions that have it.
+
+    Raises:
+        BadInput: ``like`` has not the grid that the lesions were measured on.
+    """
     numbers = np.zeros(len(lesions.lesions) + 1, np.uint16)
-    for one in change.lesions:
-        for lesion in _parts(one, when):
-            numbers[lesion.label] = one.number
+    for number, labels in members.items():
+        numbers[list(labels)] = number
     whole = np.zeros(like.GetSize()[::-1], np.uint16)
     found = np.argwhere(lesions.labels)[:, ::-1]  # i, j, k
     values = numbers[lesions.labels[tuple(found.T[::-1])]]
@@ -81,30 +90,75 @@ def write_dicom(
         DiskFull, UnwritableOutput
     """
     segments = lesion_segments(change, when, uids)
+    return _write(folder, when, series, lesion_labels(change, when, mask), segments, algorithm) if segments else {}
+
+
+def write_timepoint(
+    folder,
+    suffix: str,
+    series,
+    mask: sitk.Image,
+    lesions: TimepointLesions,
+    members: Mapping[int, Sequence[int]],
+    uids: Mapping[int, str],
+    changes: Mapping[int, LesionChange],
+    algorithm: str | None = None,
+) -> dict[str, str]:
+    """Write DICOM SEG and SR of one of any number of timepoints.
+
+    Args:
+        suffix: ends the roles and the file names.
+        series, mask, algorithm: see :func:`write_dicom`.
+        members: number -> labels of the lesions of this timepoint that have it.
+        uids: number -> tracking UID, the same for the same lesion at every timepoint.
+        changes: number -> its change up to this timepoint, for those where it is known.
+
+    Returns, raises: as :func:`write_dicom`.
+    """
+    segments = []
+    for number, labels in members.items():
+        if labels:
+            parts = [lesions.by_label(label) for label in labels]
+            found = _natively(parts) + (_changed(changes[number]) if number in changes else [])
+            segments.append(Segment(number, f"Lesion {number}", uids[number], tuple(found)))
     if not segments:
         return {}
-    source = source_series(series, mask)
-    files = {f"dicom_seg_{when}": f"lesions_{when}_seg.dcm", f"dicom_sr_{when}": f"lesions_{when}_sr.dcm"}
+    return _write(folder, suffix, series, numbered_labels(lesions, members, mask), segments, algorithm)
+
+
+def _write(folder, suffix, series, labels: sitk.Image, segments, algorithm) -> dict[str, str]:
+    source = source_series(series, labels)
+    files = {f"dicom_seg_{suffix}": f"lesions_{suffix}_seg.dcm", f"dicom_sr_{suffix}": f"lesions_{suffix}_sr.dcm"}
     paths = [Path(folder) / name for name in files.values()]
-    made = write_segmentation(paths[0], source, lesion_labels(change, when, mask), segments, algorithm)
-    write_measurements(paths[1], source, made, segments)
+    try:
+        made = write_segmentation(paths[0], source, labels, segments, algorithm)
+        write_measurements(paths[1], source, made, segments)
+    except BaseException:
+        paths[0].unlink(missing_ok=True)  # never one without the other
+        raise
     return files
 
 
 def _measurements(one: LesionChange, when: str) -> tuple[tuple[str, float], ...]:
-    growth = one.growth
-    diameters = one.baseline_diameters if when == BASELINE else one.followup_diameters
-    found = [
-        ("volume", growth.baseline_mm3 if when == BASELINE else growth.followup_mm3),
+    return tuple(_natively(_parts(one, when)) + (_changed(one) if when == FOLLOWUP else []))
+
+
+def _natively(lesions: Sequence[Lesion]) -> list[tuple[str, float]]:
+    """Volume of all, diameters of the one with the longest."""
+    diameters = max((one.diameters for one in lesions), key=lambda one: one.longest_mm)
+    return [
+        ("volume", sum(one.volume_mm3 for one in lesions)),
         ("longest_diameter", diameters.longest_mm),
         ("perpendicular_diameter", diameters.perpendicular_mm),
         ("maximum_3d_diameter", diameters.maximum_3d_mm),
     ]
-    if when == FOLLOWUP:
-        found += [("volume_change_percent", growth.percent), ("log_volume_ratio", growth.log_ratio)]
-        if one.interval is not None:
-            found += [("log_volume_ratio_low", one.interval.low), ("log_volume_ratio_high", one.interval.high)]
-    return tuple(found)
+
+
+def _changed(one: LesionChange) -> list[tuple[str, float]]:
+    found = [("volume_change_percent", one.growth.percent), ("log_volume_ratio", one.growth.log_ratio)]
+    if one.interval is not None:
+        found += [("log_volume_ratio_low", one.interval.low), ("log_volume_ratio_high", one.interval.high)]
+    return found
 
 
 def _timepoint(change: Change, when: str) -> TimepointLesions:

@@ -47,8 +47,11 @@ def sign_pdf(path, key_file, passphrase: str, reason: str = "Read and decided", 
     from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
     from pyhanko.pdf_utils.misc import PdfError
     from pyhanko.sign import fields, signers
+    from pyhanko.sign.general import SigningError
 
     path, out = Path(path), Path(out or path)
+    if not path.is_file():
+        raise BadInput(f"{path} does not exist.", "Write the report first.")
     try:
         key = Path(key_file).read_bytes()
     except OSError as exception:
@@ -62,6 +65,8 @@ def sign_pdf(path, key_file, passphrase: str, reason: str = "Read and decided", 
             f"{key_file} cannot be opened: the passphrase is wrong, or it is no PKCS#12 key file.",
             "Type the passphrase again, or choose your .p12 or .pfx file.",
         ) from exception
+    except AttributeError as exception:  # what pyHanko runs into where the file holds certificates alone
+        raise BadInput(f"{key_file} holds no private key.", "Choose the file with your key.") from exception
     metadata = signers.PdfSignatureMetadata(
         field_name=_FIELD, reason=reason, subfilter=fields.SigSeedSubFilter.PADES, md_algorithm="sha256"
     )
@@ -72,8 +77,10 @@ def sign_pdf(path, key_file, passphrase: str, reason: str = "Read and decided", 
         replace(aside, out)
     except PdfError as exception:
         raise BadInput(f"{path} cannot be signed: it is no sound PDF.", "Write the report again.") from exception
-    except FileNotFoundError as exception:
-        raise BadInput(f"{path} does not exist.", "Write the report first.") from exception
+    except SigningError as exception:
+        raise BadInput(
+            f"{path} cannot be signed: {str(exception).rstrip('.')}.", "Is it signed already? Then check it."
+        ) from exception
     except OSError as exception:
         raise error_from_write(exception, out) from exception
     finally:

@@ -120,6 +120,9 @@ def parser() -> argparse.ArgumentParser:
                          help="brain or body mask of each scan, instead of the built-in search")
     compare.add_argument("--without-calibration", action="store_true",
                          help="leave out the calibration with known growth")
+    compare.add_argument("--jacobian", action="store_true",
+                         help="add a map of where the brain expanded or shrank (deformable registration by greedy, "
+                              "some ten seconds a pair); to look at, no volume comes from it")
     _add_device(compare)
 
     batch = command("batch", "Run a table of scans, each a job of its own; started again, it goes on where it was.")
@@ -140,6 +143,16 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("path", metavar="PATH")
     remove = actions.add_parser("remove", help="delete a model that you added", allow_abbrev=False)
     remove.add_argument("id", metavar="ID")
+
+    sign = command("sign", "Sign the PDF of a report with your own key (PAdES), or check a signature: exit code 0 "
+                           "where it is valid and not a byte was changed, 1 where not.")
+    sign.add_argument("pdf", metavar="REPORT.pdf")
+    sign.add_argument("--key", metavar="KEY.p12",
+                      help="your key and certificate (PKCS#12); the passphrase is asked for, or read from the "
+                           "environment variable MRISEG_KEY_PASSPHRASE")
+    sign.add_argument("--reason", metavar="TEXT", help="why it is signed (default: Read and decided)")
+    sign.add_argument("--out", metavar="FILE", help="the signed PDF (default: REPORT.pdf itself)")
+    sign.add_argument("--check", action="store_true", help="tell who signed it, and whether it was changed since")
 
     run = command("run", "Run a job file, in its own folder.")
     run.add_argument("job", metavar="JOB.json")
@@ -260,6 +273,12 @@ def check_together(arguments) -> None:
             raise BadArguments("A comparison needs two scans or more.", "Name the baseline, then the follow-up.")
         if arguments.model and arguments.masks:
             raise BadArguments("--model and --masks exclude each other: masks need no model.")
+        return
+    if arguments.command == "sign":
+        if bool(arguments.key) == arguments.check:
+            raise BadArguments("Either --key or --check is needed.", "--key KEY.p12 signs, --check checks.")
+        if arguments.check and (arguments.reason or arguments.out):
+            raise BadArguments("--reason and --out belong to --key: a check writes nothing.")
         return
     if arguments.command != "knee":
         return

@@ -113,6 +113,8 @@ def compare_job(arguments) -> Job:
     parameters["device"] = arguments.device
     if arguments.without_calibration:
         parameters["calibrate"] = False
+    if arguments.jacobian:
+        parameters["jacobian"] = True
     model = None
     if arguments.model:
         registry = Registry()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from ..errors import Cancelled, SuiteError
-from . import batch_command, jobs_commands, models_command, test_command
+from . import batch_command, jobs_commands, models_command, sign_command, test_command
 from .arguments import check_together, parse
 from .worker_python import WorkerPython
 
@@ -16,6 +16,7 @@ _COMMANDS = {
     "compare": jobs_commands.compare,
     "batch": batch_command.batch,
     "run": jobs_commands.run,
+    "sign": sign_command.sign,
     "models": models_command.models,
     "test": test_command.test,
 }

@@ -8,6 +8,7 @@ import sys
 from contextlib import contextmanager
 
 import numpy as np
+import SimpleITK as sitk
 
 from ..preparation import Prepared
 from ..rigid import moved, nearest_rigid, to_ras
@@ -52,6 +53,27 @@ class Greedy:
             )  # fmt: skip
         found = start @ to_ras(np.array(program["found"]))
         return found if affine else nearest_rigid(found)
+
+
+def deform(fixed: sitk.Image, moving: sitk.Image, mask: sitk.Image) -> sitk.Image:
+    """Displacements (mm, LPS) on the grid of ``fixed``: what lies at x there lies at x + u in ``moving``.
+
+    Args:
+        fixed, moving: float images on one grid. mask: where they are compared.
+    """
+    from picsl_greedy import Greedy3D
+
+    program = Greedy3D()
+    with _silence():
+        program.execute(
+            # A stationary velocity: what it makes does not fold. Local correlation, from 4 voxels down to 2: single
+            # ones would follow the noise. Displacements are not rounded (by default to a tenth of a voxel): their
+            # derivatives are what is wanted.
+            "-i fixed moving -gm mask -m NCC 2x2x2 -sv -n 100x60x0 -s 3.0vox 1.0vox -o found"
+            " -wp 0 -V 0 -threads 1", fixed=fixed, moving=moving, mask=sitk.Cast(mask, sitk.sitkFloat32),
+            found=None,
+        )  # fmt: skip
+    return program["found"]
 
 
 @contextmanager

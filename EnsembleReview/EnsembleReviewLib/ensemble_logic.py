@@ -91,7 +91,7 @@ class EnsembleLogic(JobLogic):
             return self._writeJob(folder, volumeNodes, maskNodes, channelNames, parameters)
 
         def load(folder):
-            return ensemble_scene.add_results(slicer.mrmlScene, folder, first)
+            return ensemble_scene.add_results_in_steps(slicer.mrmlScene, folder, first)
 
         self.startJob(writeJob, load, jobFolder, environment)
         return self.waitForJob(progress) if waitForCompletion else None

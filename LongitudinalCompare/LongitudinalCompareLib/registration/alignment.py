@@ -175,8 +175,8 @@ def _find_start(first: Prepared, second: Prepared, engine: Engine) -> np.ndarray
 
 
 def _aside(matrix: np.ndarray, center: np.ndarray) -> np.ndarray:
-    """A little beside: where two grids coincide mutual information has a false peak, and an optimizer that begins on it
-    stays there."""
+    """A little beside: where two grids coincide mutual information has a false peak, and an optimizer that begins on
+    it stays there."""
     turn, shift = Rotation.from_euler("xyz", _ASIDE_DEG, degrees=True).as_matrix(), np.eye(4)
     shift[:3, :3] = turn
     shift[:3, 3] = center + _ASIDE_MM - turn @ center

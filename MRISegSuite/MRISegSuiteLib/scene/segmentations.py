@@ -111,6 +111,17 @@ def add_layer(node, image: sitk.Image, values: Mapping[str, int], looks: Iterabl
     _add_segments(node.GetSegmentation(), looks, labelmap, values, algorithm, algorithm_type)
 
 
+def closed_surface(image: sitk.Image, value: int) -> vtk.vtkPolyData:
+    """The closed surface of a label (world, RAS, mm), as Slicer makes it: before a scene is there to put it into."""
+    segment = slicer.vtkSegment()
+    segment.SetLabelValue(int(value))
+    segment.AddRepresentation(BINARY_LABELMAP, _oriented_image(image, ijk_to_ras_of(image)))
+    segmentation = slicer.vtkSegmentation()
+    segmentation.AddSegment(segment, "label")
+    segmentation.CreateRepresentation(CLOSED_SURFACE)
+    return segment.GetRepresentation(CLOSED_SURFACE)
+
+
 def mark_edited_segments(node) -> list[str]:
     """Turn the algorithm type of segments that were edited from AUTOMATIC into SEMIAUTOMATIC, for DICOM SEG export.
 
@@ -198,6 +209,7 @@ def _add_surfaces(segmentation, looks, surfaces, world_to_local) -> None:
             bare = vtk.vtkPolyData()
             bare.SetPoints(surfaces[look.name].GetPoints())
             bare.SetPolys(surfaces[look.name].GetPolys())
+            bare.GetPointData().SetNormals(surfaces[look.name].GetPointData().GetNormals())
             segmentation.GetSegment(look.name).AddRepresentation(CLOSED_SURFACE, transformed(bare, world_to_local))
     segmentation.CreateRepresentation(CLOSED_SURFACE)  # only for those that have none
 

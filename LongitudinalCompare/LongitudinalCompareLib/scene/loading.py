@@ -80,7 +80,7 @@ def load_job(job_folder):
         yield
         image = maps[f"subtraction_{n}"] = read_image_file(folder / name)
         yield
-        spread = float(np.percentile(np.abs(sitk.GetArrayViewFromImage(image)), 99.5)) or 1.0
+        spread = float(np.percentile(np.abs(_sample(image)), 99.5)) or 1.0
         windows[f"subtraction_{n}"] = (-spread, spread)
     for n in images:
         if n > 1 and 1 in images:
@@ -112,12 +112,16 @@ def _numbered(result: Result, role: str) -> list[tuple[int, str]]:
 
 def _scaled(image: sitk.Image) -> np.ndarray:
     """The gray values of what is not background brought to 0..BRIGHTEST, so that two scans look alike."""
-    array = sitk.GetArrayViewFromImage(image)
-    sample = array[::2, ::2, ::2]  # an eighth of millions of voxels tells the range of gray values as well
+    array, sample = sitk.GetArrayViewFromImage(image), _sample(image)
     inside = sample[sample > 0] if (sample > 0).any() else sample
     low, high = np.percentile(inside, (1, 99.5))
     factor = BRIGHTEST / max(float(high - low), 1e-6)
     return np.clip((array - np.float32(low)) * np.float32(factor), 0, BRIGHTEST)
+
+
+def _sample(image: sitk.Image) -> np.ndarray:
+    """An eighth of the voxels: of millions it tells the range of gray values as well as all."""
+    return sitk.GetArrayViewFromImage(image)[::2, ::2, ::2]
 
 
 def _checkerboard(first: np.ndarray, second: np.ndarray, grid: sitk.Image) -> sitk.Image:

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import shutil
 import time
 from dataclasses import replace
 
@@ -18,7 +19,8 @@ from EnsembleReviewLib.experts.prompts import Prompt
 from EnsembleReviewLib.feedback.store import FeedbackStore
 from EnsembleReviewLib.panel.segment_voxels import write_in_box
 from EnsembleReviewLib.refinement.prompts import Click
-from MRISegSuiteLib.jobs import Job, JobProcess
+from EnsembleReviewLib.scene import add_results_in_steps
+from MRISegSuiteLib.jobs import Job, JobProcess, JobState
 from MRISegSuiteLib.panel.run_state import RunState
 from MRISegSuiteLib.scene.segmentations import SegmentLook, new_segmentation_node
 from MRISegSuiteLib.scene.volumes import new_volume_node
@@ -244,7 +246,9 @@ def test_the_panel_answers_while_a_result_of_real_size_is_loaded(application, re
             begun = time.thread_time()
 
     review.logic.finishInSteps = watched
+    begun = time.thread_time()
     review.ui.applyButton.click()
+    print(f"\nclick on Apply: {1000 * (time.thread_time() - begun):.0f} ms of CPU time")
     wait_for(lambda: seen or not review._run.isRunning)
     with Heartbeat() as heart:
         wait_for(lambda: not review._run.isRunning)
@@ -268,8 +272,38 @@ def test_cancel_while_a_result_is_loaded_leaves_the_scene_as_it_was(application,
     application.app.processEvents()
     assert review._run.state == RunState.CANCELLED and not review.logic.isRunning
     assert application.mrmlScene.GetNumberOfNodes() == before and review._case is None
-    apply(review, wait_for)
-    assert review._case is not None
+
+
+def test_a_damaged_result_is_told_and_leaves_the_scene_as_it_was(application, review, fused_job, wait_for, tmp_path):
+    folder = tmp_path / "job"
+    shutil.copytree(fused_job, folder)
+    (folder / "hot_spots.nrrd").write_bytes(b"NRRD0004\n")  # the last file that is read
+
+    class Done:
+        """A run that was over before it began, with a folder of results."""
+
+        def start(self):
+            pass
+
+        def poll(self):
+            return JobState("done")
+
+        def finish(self):
+            return add_results_in_steps(application.mrmlScene, folder)
+
+        def logFolder(self):
+            return folder
+
+    application.app.processEvents()
+    before = application.mrmlScene.GetNumberOfNodes()
+    assert review._run.start(Done())
+    wait_for(lambda: not review._run.isRunning)
+    assert review._run.state == RunState.FAILED and "hot_spots.nrrd" in review.ui.errorLabel.text
+    assert application.mrmlScene.GetNumberOfNodes() == before and review._case is None
+    shutil.copy(fused_job / "hot_spots.nrrd", folder)
+    assert review._run.start(Done())
+    wait_for(lambda: not review._run.isRunning)
+    assert review._run.state == RunState.DONE and review._case is not None
 
 
 def copied_scripts_are_valid(review, clipboard):

@@ -61,7 +61,7 @@ class EnsembleLogic(JobLogic):
             medgemma: None to leave MedGemma out, or ``{"checkpoint": folder, "tasks": [...], "structure": name}`` (see
                 EnsembleReviewLib.experts.medgemma); what it wrote is in advice.json of the job folder.
             waitForCompletion: True returns the nodes; False returns None at once.
-            jobFolder: folder that keeps the files of the run; a temporary one by default.
+            jobFolder: folder that keeps the files of the run; by default a temporary one, without a report.
             progress: called with each JobState while waiting.
             environment: environment variables for the worker process; by default those of the worker environment.
 
@@ -84,6 +84,8 @@ class EnsembleLogic(JobLogic):
         if experts is not None:
             parameters["experts"] = list(experts)
         given = {"weights": weights, "sam3": sam3, "medgemma": medgemma}
+        if jobFolder is None:  # a temporary folder is seen by nobody: a report in it would only take time
+            parameters["without"] = ["report"]
         parameters |= {name: dict(value) for name, value in given.items() if value}
         first = volumeNodes[0] if volumeNodes else None
 
@@ -91,7 +93,7 @@ class EnsembleLogic(JobLogic):
             return self._writeJob(folder, volumeNodes, maskNodes, channelNames, parameters)
 
         def load(folder):
-            return ensemble_scene.add_results(slicer.mrmlScene, folder, first)
+            return ensemble_scene.add_results_in_steps(slicer.mrmlScene, folder, first)
 
         self.startJob(writeJob, load, jobFolder, environment)
         return self.waitForJob(progress) if waitForCompletion else None

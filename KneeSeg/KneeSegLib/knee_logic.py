@@ -120,8 +120,8 @@ class KneeLogic(JobLogic):
                 folder, volumeNode, segmentationNode, modelId, side, device, more, report=jobFolder is not None)
 
         def load(folder):
-            add = knee_scene.update_results if update else knee_scene.add_results
-            nodes = add(slicer.mrmlScene, folder, volumeNode, segmentationNode)
+            add = knee_scene.update_results_in_steps if update else knee_scene.add_results_in_steps
+            nodes = yield from add(slicer.mrmlScene, folder, volumeNode, segmentationNode)
             knee_scene.remember_inputs(nodes.segmentation, **vars(more))
             return nodes
 

@@ -82,7 +82,8 @@ def write_results(
             context.folder,
         )
     if t2 is not None:
-        write_image(t2.image, context.folder / "t2.nrrd")
+        # Most of it is noise, which compression hardly makes smaller, but slow to write here and to load into a scene.
+        write_image(t2.image, context.folder / "t2.nrrd", compress=False)
         result.files["t2"] = "t2.nrrd"
         for bone, fields in t2.point_data.items():
             for name, values in fields.items():

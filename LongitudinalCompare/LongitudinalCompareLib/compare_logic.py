@@ -69,7 +69,7 @@ class CompareLogic(JobLogic):
             return self._writeJob(folder, volumeNodes, maskNodes, given, [])
 
         def load(folder):
-            nodes = compare_scene.add_results(slicer.mrmlScene, folder, volumeNodes, maskNodes)
+            nodes = yield from compare_scene.add_results_in_steps(slicer.mrmlScene, folder, volumeNodes, maskNodes)
             compare_scene.remember_inputs(nodes, **given)
             return nodes
 
@@ -100,7 +100,7 @@ class CompareLogic(JobLogic):
             return self._writeJob(folder, old.volumes, old.masks, given, moved)
 
         def load(folder):
-            nodes = compare_scene.update_results(slicer.mrmlScene, folder, old)
+            nodes = yield from compare_scene.update_results_in_steps(slicer.mrmlScene, folder, old)
             compare_scene.remember_inputs(nodes, **given)
             return nodes
 

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import shutil
 import time
 from dataclasses import replace
 
@@ -18,8 +19,10 @@ from EnsembleReviewLib.experts.prompts import Prompt
 from EnsembleReviewLib.feedback.store import FeedbackStore
 from EnsembleReviewLib.panel.segment_voxels import write_in_box
 from EnsembleReviewLib.refinement.prompts import Click
-from MRISegSuiteLib.jobs import Job, JobProcess
+from EnsembleReviewLib.scene import add_results_in_steps
+from MRISegSuiteLib.jobs import Job, JobProcess, JobState
 from MRISegSuiteLib.panel.run_state import RunState
+from MRISegSuiteLib.scene.segmentations import SegmentLook, new_segmentation_node
 from MRISegSuiteLib.scene.volumes import new_volume_node
 
 #: Of our own code; and of waiting for anything, on a computer that is busy with other things.
@@ -201,6 +204,108 @@ def test_a_case_is_reviewed_from_apply_to_accept(application, review, wait_for, 
     assert "corrected" in ui.wordLabel.text or "corrections" in ui.wordLabel.text
     picture(review, "ensemble-accepted")
     picture(review, "ensemble-accepted", 700)
+
+
+@pytest.fixture
+def real_case(application, shared_data):
+    """FLAIR and the masks of five algorithms on the grid of BraTS (240 x 240 x 155), as nodes."""
+    folder = shared_data / "glioma_expert_masks" / "TCGA-FG-6692"
+    if not folder.is_dir():
+        pytest.skip(f"the masks of five algorithms are not here ({folder})")
+    scene = application.mrmlScene
+    volume = new_volume_node(scene, "FLAIR", sitk.ReadImage(str(folder / "fla.nii.gz")))
+    structures = {"ncr": 1, "edema": 2, "enhancing_tumour": 4}
+    looks = [SegmentLook(name, name.replace("_", " "), (1.0, 0.0, 0.0), "") for name in structures]
+    readers = [new_segmentation_node(scene, path.name.split("-")[0], sitk.ReadImage(str(path)), structures, looks,
+                                     volume, closed_surfaces=False)
+               for path in sorted(folder.glob("segmentation_*.nii.gz"))]
+    application.app.processEvents()
+    return volume, readers
+
+
+def test_the_panel_answers_while_a_result_of_real_size_is_loaded(application, review, real_case, wait_for):
+    volume, readers = real_case
+    assert len(readers) == 5
+    nodes_before = application.mrmlScene.GetNumberOfNodes()
+    choose(review, volume, readers)
+    seen = []
+    start = review.logic.finishInSteps
+
+    def watched():
+        """The steps of the loading, each with its CPU time; nothing is in the scene before the last."""
+        steps, begun = start(), time.thread_time()
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                seen.append(1000 * (time.thread_time() - begun))
+                return end.value
+            seen.append(1000 * (time.thread_time() - begun))
+            assert application.mrmlScene.GetNumberOfNodes() == nodes_before
+            yield
+            begun = time.thread_time()
+
+    review.logic.finishInSteps = watched
+    begun = time.thread_time()
+    review.ui.applyButton.click()
+    clicked_ms = 1000 * (time.thread_time() - begun)
+    print(f"\nclick on Apply: {clicked_ms:.0f} ms of CPU time")
+    assert clicked_ms < _LONGEST_STALL_MS
+    wait_for(lambda: seen or not review._run.isRunning)
+    with Heartbeat() as heart:
+        wait_for(lambda: not review._run.isRunning)
+        application.app.processEvents()
+    assert review._run.state == RunState.DONE, review.ui.errorLabel.text
+    assert review._case is not None and len(review._case.experts) == 5 and review._case.spots
+    print(f"\nloading: {len(seen)} steps, {sum(seen):.0f} ms of CPU time, the longest {max(seen):.0f} ms")
+    assert len(seen) > 5 and max(seen) < _LONGEST_STALL_MS
+    no_stall(heart, "loading and showing it")
+
+
+def test_cancel_while_a_result_is_loaded_leaves_the_scene_as_it_was(application, review, wait_for):
+    volume, readers = add_case(application.mrmlScene)
+    application.app.processEvents()
+    choose(review, volume, readers)
+    before = application.mrmlScene.GetNumberOfNodes()
+    review.ui.applyButton.click()
+    wait_for(lambda: review._run._steps is not None or not review._run.isRunning)
+    assert review._run.isRunning and review.ui.stageLabel.text == "Loading the result"
+    review.ui.applyButton.click()
+    application.app.processEvents()
+    assert review._run.state == RunState.CANCELLED and not review.logic.isRunning
+    assert application.mrmlScene.GetNumberOfNodes() == before and review._case is None
+
+
+def test_a_damaged_result_is_told_and_leaves_the_scene_as_it_was(application, review, fused_job, wait_for, tmp_path):
+    folder = tmp_path / "job"
+    shutil.copytree(fused_job, folder)
+    (folder / "hot_spots.nrrd").write_bytes(b"NRRD0004\n")  # the last file that is read
+
+    class Done:
+        """A run that was over before it began, with a folder of results."""
+
+        def start(self):
+            pass
+
+        def poll(self):
+            return JobState("done")
+
+        def finish(self):
+            return add_results_in_steps(application.mrmlScene, folder)
+
+        def logFolder(self):
+            return folder
+
+    application.app.processEvents()
+    before = application.mrmlScene.GetNumberOfNodes()
+    assert review._run.start(Done())
+    wait_for(lambda: not review._run.isRunning)
+    assert review._run.state == RunState.FAILED and "hot_spots.nrrd" in review.ui.errorLabel.text
+    assert application.mrmlScene.GetNumberOfNodes() == before and review._case is None
+    shutil.copy(fused_job / "hot_spots.nrrd", folder)
+    assert review._run.start(Done())
+    wait_for(lambda: not review._run.isRunning)
+    assert review._run.state == RunState.DONE and review._case is not None
 
 
 def copied_scripts_are_valid(review, clipboard):

@@ -61,8 +61,8 @@ def test_apply_cancel_apply_edit_measure_again_save_reload(application, main_win
         wait_for(lambda: heart.beats > 1)
         heart.longest_ms = 0.0
         finished = []
-        finish = panel.logic.finish
-        panel.logic.finish = lambda: finished.append(heart.longest_ms) or finish()
+        finish = panel.logic.finishInSteps
+        panel.logic.finishInSteps = lambda: finished.append(heart.longest_ms) or finish()
         wait_for(lambda: not panel._run.isRunning)
     assert panel._run.state == RunState.DONE, ui.errorLabel.text
     print(f"\ncancel {1000 * cancel_s:.0f} ms; longest stall while the worker ran {finished[0]:.0f} ms, "

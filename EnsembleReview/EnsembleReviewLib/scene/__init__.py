@@ -10,12 +10,14 @@ from pathlib import Path
 
 from MRISegSuiteLib.scene import hierarchy
 from MRISegSuiteLib.scene.change import SceneChange
+from MRISegSuiteLib.steps import all_at_once
 
 from .loading import load_job
 from .nodes import EnsembleNodes, expert_segments, hot_spots_of, nodes_of, panel_of
 from .writing import write_parts
 
-__all__ = ["EnsembleNodes", "add_results", "expert_segments", "hot_spots_of", "nodes_of", "panel_of"]
+__all__ = ["EnsembleNodes", "add_results", "add_results_in_steps", "expert_segments", "hot_spots_of", "nodes_of",
+           "panel_of"]
 
 
 def add_results(scene, job_folder, volumeNode=None) -> EnsembleNodes:
@@ -29,7 +31,13 @@ def add_results(scene, job_folder, volumeNode=None) -> EnsembleNodes:
     Raises:
         SuiteError: the job failed, or a file is missing or damaged. The scene is unchanged.
     """
-    loaded = load_job(job_folder)
+    return all_at_once(add_results_in_steps(scene, job_folder, volumeNode))
+
+
+def add_results_in_steps(scene, job_folder, volumeNode=None):
+    """:func:`add_results` as a generator (see MRISegSuiteLib.steps); the scene is changed in the last step alone."""
+    loaded = yield from load_job(job_folder)
+    yield
     with SceneChange(scene, undo_like=volumeNode):
         base = volumeNode.GetName() if volumeNode is not None else Path(job_folder).resolve().name
         nodes = write_parts(scene, base, loaded, volumeNode, hierarchy.parent_item(scene, volumeNode))

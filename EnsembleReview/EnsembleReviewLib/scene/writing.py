@@ -33,17 +33,18 @@ def write_parts(scene, base: str, loaded: LoadedJob, volumeNode, parent: int) ->
         hierarchy.place(scene, node, parent)
         return node
 
-    nodes.fusion = _fusion(scene, f"{base} - Fusion", loaded, loaded.fusion, method, volumeNode)
+    nodes.fusion = _fusion(scene, f"{base} - Fusion", loaded, loaded.fusion, method, volumeNode,
+                           loaded.surfaces)
     nodes.fusion.SetAttribute(PANEL_ATTRIBUTE, json.dumps(loaded.panel))
     add(nodes.fusion, "fusion")
     if loaded.majority is not None:
-        nodes.majority = _fusion(scene, f"{base} - Majority", loaded, loaded.majority, "majority", volumeNode, False)
+        nodes.majority = _fusion(scene, f"{base} - Majority", loaded, loaded.majority, "majority", volumeNode)
         nodes.majority.GetDisplayNode().SetVisibility(False)
         add(nodes.majority, "majority")
     nodes.experts = add(_experts(scene, f"{base} - Experts", loaded, volumeNode), "experts")
     for role, title in _MAPS.items():
         if role in loaded.maps:
-            node = volumes.new_volume_node(scene, f"{base} - {title}", loaded.maps[role])
+            node = volumes.new_volume_node(scene, f"{base} - {title}", loaded.maps[role], window=(0.0, 1.0))
             volumes.show_measure(node, colors.measure_color_node(scene, f"{title} (bits)"), 1.0)
             volumes.follow_volume(node, volumeNode)
             add(node, role)
@@ -61,8 +62,9 @@ def write_parts(scene, base: str, loaded: LoadedJob, volumeNode, parent: int) ->
     return nodes
 
 
-def _fusion(scene, name: str, loaded: LoadedJob, labels: tuple, method: str, volumeNode, surfaces: bool = True):
-    """A fused segmentation; structures of which nothing was found are there as empty segments, to be drawn."""
+def _fusion(scene, name: str, loaded: LoadedJob, labels: tuple, method: str, volumeNode, surfaces=None):
+    """A fused segmentation; structures of which nothing was found are there as empty segments, to be drawn. Without
+    ``surfaces`` it gets none: they are made when somebody wants to see them in 3D."""
     image, values = labels
     values = dict(values)
     for structure in loaded.panel["labels"]:
@@ -71,8 +73,8 @@ def _fusion(scene, name: str, loaded: LoadedJob, labels: tuple, method: str, vol
     looks = [_look(structure, values[structure]) for structure in loaded.panel["labels"]]
     kind = "AUTOMATIC" if all("file" not in e["record"] for e in loaded.panel["experts"]) else "SEMIAUTOMATIC"
     return segmentations.new_segmentation_node(
-        scene, name, image, values, looks, volumeNode, algorithm=f"MRI Seg Suite {method}", algorithm_type=kind,
-        closed_surfaces=surfaces)
+        scene, name, image, values, looks, volumeNode, surfaces, f"MRI Seg Suite {method}", kind,
+        closed_surfaces=surfaces is not None)
 
 
 def _look(name: str, value: int, identifier: str = "", title: str = "", color=None):

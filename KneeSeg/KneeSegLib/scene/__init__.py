@@ -10,6 +10,7 @@ from pathlib import Path
 
 from MRISegSuiteLib.scene import hierarchy, provenance, segmentations
 from MRISegSuiteLib.scene.change import SceneChange
+from MRISegSuiteLib.steps import all_at_once
 
 from .coloring import color_bones_by, coloring_of, colorings_of
 from .loading import LoadedJob, load_job
@@ -17,8 +18,8 @@ from .nodes import KneeNodes, base_name, inputs_of, is_sealed, nodes_of, parts_o
 from .writing import new_segmentation, new_truth, write_parts
 
 __all__ = [
-    "KneeNodes", "add_results", "color_bones_by", "coloring_of", "colorings_of", "inputs_of", "nodes_of",
-    "remember_inputs", "update_results", "volume_of",
+    "KneeNodes", "add_results", "add_results_in_steps", "color_bones_by", "coloring_of", "colorings_of", "inputs_of",
+    "nodes_of", "remember_inputs", "update_results", "update_results_in_steps", "volume_of",
 ]  # fmt: skip
 
 
@@ -34,7 +35,13 @@ def add_results(scene, job_folder, volumeNode=None, segmentationNode=None) -> Kn
     Raises:
         SuiteError: the job failed, or a file is missing or damaged. The scene is unchanged.
     """
-    loaded = load_job(job_folder)
+    return all_at_once(add_results_in_steps(scene, job_folder, volumeNode, segmentationNode))
+
+
+def add_results_in_steps(scene, job_folder, volumeNode=None, segmentationNode=None):
+    """:func:`add_results` as a generator (see MRISegSuiteLib.steps); the scene is changed in the last step alone."""
+    loaded = yield from load_job(job_folder)
+    yield
     anchor = volumeNode or segmentationNode
     with SceneChange(scene, undo_like=anchor):
         nodes = KneeNodes(segmentation=segmentationNode)
@@ -55,7 +62,13 @@ def update_results(scene, job_folder, volumeNode, segmentationNode) -> KneeNodes
     that were edited are no longer called automatic (see ``segmentations.mark_edited_segments``).
     Arguments, raises: see :func:`add_results`.
     """
-    loaded = load_job(job_folder)
+    return all_at_once(update_results_in_steps(scene, job_folder, volumeNode, segmentationNode))
+
+
+def update_results_in_steps(scene, job_folder, volumeNode, segmentationNode):
+    """:func:`update_results` as a generator, like :func:`add_results_in_steps`."""
+    loaded = yield from load_job(job_folder)
+    yield
     old = parts_of(scene, segmentationNode)
     keep = {key: node for key, node in old.items() if not (is_sealed(node) and provenance.was_edited(node))}
     with SceneChange(scene, changed=keep.values(), undo_like=volumeNode or segmentationNode):

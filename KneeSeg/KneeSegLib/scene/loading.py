@@ -9,12 +9,12 @@ import SimpleITK as sitk
 
 from MRISegSuiteLib.errors import BadInput
 from MRISegSuiteLib.images.reading import read_image_file
-from MRISegSuiteLib.images.segmentation_files import read_segmentation
+from MRISegSuiteLib.images.segmentation_files import read_written_segmentation
 from MRISegSuiteLib.jobs import Result
 from MRISegSuiteLib.meshes.polydata import read_vtp
 from MRISegSuiteLib.scene import models
+from MRISegSuiteLib.scene.provenance import digest_of_voxels
 
-from ..structures import INPUT_NAMES
 from .coloring import SHOWN_THICKNESS, add_shown
 
 
@@ -27,6 +27,7 @@ class LoadedJob:
     truth: tuple | None  # the same for the known truth of a virtual knee
     layers: tuple | None  # the same for the depth layers
     t2: sitk.Image | None
+    t2_digest: str | None  # of its voxels
     surfaces: dict  # structure -> vtkPolyData in the world, RAS, mm
     shapes: dict  # the same for what a shape model makes of a bone
     shape: str  # the record of the shape fit, JSON; empty where there is none
@@ -40,26 +41,32 @@ class LoadedJob:
         return str(self.result.parameters.get("side_found") or self.result.parameters.get("side") or "unknown")
 
 
-def load_job(job_folder) -> LoadedJob:
+def load_job(job_folder):
+    """Read a job folder; a generator that yields between its files and returns a :class:`LoadedJob`."""
     folder = Path(job_folder)
     result = Result.read(folder)
     if result.failure() is not None:
         raise result.failure()
-    labels = {
-        role: read_segmentation(folder / result.files[role], accepted=INPUT_NAMES)
-        for role in ("segmentation", "truth") if role in result.files
-    }
-    surfaces, shapes = _meshes(folder, result, "surface_"), _meshes(folder, result, "shape_")
+    labels = {}
+    for role in ("segmentation", "truth", "layers"):
+        if role in result.files:
+            labels[role] = read_written_segmentation(folder / result.files[role])
+            yield
+    surfaces = yield from _meshes(folder, result, "surface_")
+    shapes = yield from _meshes(folder, result, "shape_")
     for mesh in surfaces.values():
         add_shown(mesh)
+    yield
     shape = (folder / result.files["shape"]).read_text(encoding="utf-8") if "shape" in result.files else ""
-    layers = read_segmentation(folder / result.files["layers"]) if "layers" in result.files else None
     t2 = read_image_file(folder / result.files["t2"]) if "t2" in result.files else None
-    return LoadedJob(result, labels.get("segmentation"), labels.get("truth"), layers, t2, surfaces, shapes, shape)
+    yield
+    digest = digest_of_voxels(t2) if t2 is not None else None
+    return LoadedJob(result, labels.get("segmentation"), labels.get("truth"), labels.get("layers"), t2,
+                     digest, surfaces, shapes, shape)
 
 
-def _meshes(folder: Path, result: Result, prefix: str) -> dict:
-    """The surfaces whose roles begin with ``prefix``, by the rest of the role."""
+def _meshes(folder: Path, result: Result, prefix: str):
+    """The surfaces whose roles begin with ``prefix``, by the rest of the role; yields between the files."""
     meshes = {}
     for role, name in result.files.items():
         if role.startswith(prefix):
@@ -67,4 +74,5 @@ def _meshes(folder: Path, result: Result, prefix: str) -> dict:
                 meshes[role[len(prefix):]] = models.to_world_ras(read_vtp(folder / name))
             except OSError as exception:
                 raise BadInput(str(exception), "Run the job again.") from exception
+            yield
     return meshes

@@ -114,7 +114,8 @@ def nodes_of(scene, segmentationNode) -> KneeNodes | None:
     )
 
 
-def connect(node, part, structure, nodes: KneeNodes, volumeNode, attributes) -> None:
+def connect(node, part, structure, nodes: KneeNodes, volumeNode, attributes, digest=None) -> None:
+    """``digest``: see ``provenance.seal``."""
     provenance.mark(node, attributes)
     node.SetAttribute(PART, part)
     if structure:
@@ -126,7 +127,7 @@ def connect(node, part, structure, nodes: KneeNodes, volumeNode, attributes) -> 
     if part != "table":
         node.SetNodeReferenceID(TO_TABLE, nodes.table.GetID())
     if is_sealed(node):
-        provenance.seal(node)
+        provenance.seal(node, digest)
 
 
 def parts_of(scene, segmentationNode) -> dict:

@@ -37,7 +37,7 @@ def new_truth(scene, base, loaded: LoadedJob, volumeNode, parent):
     """The truth of a virtual knee, hidden: to be compared with what was found."""
     node = segmentations.new_segmentation_node(
         scene, f"{base} - True segmentation", *loaded.truth, _looks(loaded.side), volumeNode,
-        algorithm="MRI Seg Suite virtual knee")
+        algorithm="MRI Seg Suite virtual knee", closed_surfaces=False)
     node.GetDisplayNode().SetVisibility(False)
     provenance.mark(node, provenance.provenance_of(loaded.result))
     hierarchy.place(scene, node, parent)
@@ -180,7 +180,7 @@ def _write_layers(scene, base, loaded, nodes, volumeNode, parent, old, attribute
     known = next(s for s in map(layer_structures, range(2, MOST_LAYERS + 1)) if set(names) <= {one.name for one in s})
     node = segmentations.new_segmentation_node(
         scene, f"{base} - Cartilage layers", labels, names, _looks(loaded.side, known), volumeNode,
-        algorithm="MRI Seg Suite")
+        algorithm="MRI Seg Suite", closed_surfaces=False)
     node.GetDisplayNode().SetVisibility(False)
     nodes.layers = _placed(scene, node, former, "layers", nodes, volumeNode, parent, attributes)
 
@@ -189,23 +189,23 @@ def _write_t2(scene, base, loaded, nodes, volumeNode, parent, old, attributes) -
     nodes.t2 = old.get(("t2", ""))
     if loaded.t2 is None:
         return
-    node = volumes.new_volume_node(scene, f"{base} - T2 map", loaded.t2)
+    node = volumes.new_volume_node(scene, f"{base} - T2 map", loaded.t2, window=(0.0, LONGEST_SHOWN_MS))
     volumes.follow_volume(node, volumeNode)
     volumes.show_measure(node, colors.measure_color_node(scene, "T2 (ms)"), LONGEST_SHOWN_MS)
-    nodes.t2 = _placed(scene, node, nodes.t2, "t2", nodes, volumeNode, parent, attributes)
+    nodes.t2 = _placed(scene, node, nodes.t2, "t2", nodes, volumeNode, parent, attributes, loaded.t2_digest)
 
 
-def _placed(scene, fresh, former, part, nodes: KneeNodes, volumeNode, parent, attributes):
+def _placed(scene, fresh, former, part, nodes: KneeNodes, volumeNode, parent, attributes, digest=None):
     """The new node in its place in the hierarchy, or its content in the node that was there before."""
     if former is None:
-        connect(fresh, part, "", nodes, volumeNode, attributes)
+        connect(fresh, part, "", nodes, volumeNode, attributes, digest)
         hierarchy.place(scene, fresh, parent)
         return fresh
     former.CopyContent(fresh)
     hierarchy.forget(scene, fresh)
     scene.RemoveNode(fresh.GetDisplayNode())
     scene.RemoveNode(fresh)
-    connect(former, part, "", nodes, volumeNode, attributes)
+    connect(former, part, "", nodes, volumeNode, attributes, digest)
     return former
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from MRISegSuiteLib.scene import hierarchy, provenance
 from MRISegSuiteLib.scene.change import SceneChange
+from MRISegSuiteLib.steps import all_at_once
 
 from .loading import load_job
 from .nodes import (
@@ -25,8 +26,8 @@ from .nodes import (
 from .writing import new_inputs, write_parts
 
 __all__ = [
-    "CompareNodes", "add_results", "align", "diameters_of", "inputs_of", "is_aligned", "nodes_of", "record_of",
-    "remember_inputs", "update_results",
+    "CompareNodes", "add_results", "add_results_in_steps", "align", "diameters_of", "inputs_of", "is_aligned",
+    "nodes_of", "record_of", "remember_inputs", "update_results_in_steps",
 ]  # fmt: skip
 
 
@@ -44,7 +45,13 @@ def add_results(scene, job_folder, volumeNodes=None, maskNodes=()) -> CompareNod
     Raises:
         SuiteError: the job failed, or a file is missing or damaged. The scene is unchanged.
     """
-    loaded = load_job(job_folder)
+    return all_at_once(add_results_in_steps(scene, job_folder, volumeNodes, maskNodes))
+
+
+def add_results_in_steps(scene, job_folder, volumeNodes=None, maskNodes=()):
+    """:func:`add_results` as a generator (see MRISegSuiteLib.steps); the scene is changed in the last step alone."""
+    loaded = yield from load_job(job_folder)
+    yield
     volumeNodes = list(volumeNodes) if isinstance(volumeNodes, (list, tuple)) else []
     anchor = volumeNodes[0] if volumeNodes else None
     with SceneChange(scene, undo_like=anchor):
@@ -57,12 +64,14 @@ def add_results(scene, job_folder, volumeNodes=None, maskNodes=()) -> CompareNod
     return _finished(nodes, loaded, job_folder)
 
 
-def update_results(scene, job_folder, old: CompareNodes) -> CompareNodes:
+def update_results_in_steps(scene, job_folder, old: CompareNodes):
     """Bring a result up to date after a mask was edited or a diameter moved: the same nodes, new numbers.
 
-    Parts that a person edited (a table, a map) are left alone and new ones made beside them.
+    Parts that a person edited (a table, a map) are left alone and new ones made beside them. A generator that
+    returns the nodes, as :func:`add_results_in_steps`.
     """
-    loaded = load_job(job_folder)
+    loaded = yield from load_job(job_folder)
+    yield
     parts = old.parts()
     keep = {name: node for name, node in parts.items() if not _was_edited(node)}
     with SceneChange(scene, changed=keep.values(), undo_like=old.volumes[0] if old.volumes else None):

@@ -13,10 +13,15 @@ from MRISegSuiteLib.errors import BadInput
 from MRISegSuiteLib.images.reading import read_image_file
 from MRISegSuiteLib.images.segmentation_files import read_segmentation
 from MRISegSuiteLib.jobs import Result
+from MRISegSuiteLib.scene.provenance import digest_of_voxels
 
 from ..registration.rigid import matrix_of, to_ras
 
 _TILE_MM = 25.0
+#: Gray values of a checkerboard reach from 0 to this.
+BRIGHTEST = 1000
+#: The change map is shown from 3 to this many standard deviations of the noise.
+_SHOWN_NOISE = 10.0
 
 
 @dataclass
@@ -26,6 +31,8 @@ class LoadedJob:
     Attributes:
         record: lesions.json. transforms: timepoint -> (4, 4) RAS matrix from the scan to the common space.
         images: timepoint -> image in the common space. maps: role -> image in the common space.
+        windows: role of a map -> lowest and highest gray value to show.
+        digests: role of a map -> digest of its voxels.
         masks: timepoint -> (label image, {name: value}), native.
     """
 
@@ -34,11 +41,13 @@ class LoadedJob:
     transforms: dict
     images: dict
     maps: dict
+    windows: dict
+    digests: dict
     masks: dict
 
 
-def load_job(job_folder) -> LoadedJob:
-    """Everything that the scene shows.
+def load_job(job_folder):
+    """Everything that the scene shows; a generator that yields between the files and returns a :class:`LoadedJob`.
 
     Raises:
         SuiteError: the job failed, is no comparison, or a file is missing or damaged.
@@ -57,16 +66,35 @@ def load_job(job_folder) -> LoadedJob:
         }
     except (OSError, ValueError, RuntimeError) as exception:
         raise BadInput(f"{folder} is damaged: {exception}.", "Run the job again.") from exception
-    images = {n: read_image_file(folder / name) for n, name in _numbered(result, "halfway")}
-    maps = {
-        f"{role}_{n}": read_image_file(folder / name)
-        for role in ("subtraction", "intensity_change") for n, name in _numbered(result, role)
-    }  # fmt: skip
-    for n, image in images.items():
+    images, scaled, maps, windows, masks = {}, {}, {}, {}, {}
+    for n, name in _numbered(result, "halfway"):
+        yield
+        images[n] = read_image_file(folder / name)
+        yield
+        scaled[n] = _scaled(images[n])
+    for n, name in _numbered(result, "intensity_change"):
+        yield
+        maps[f"intensity_change_{n}"] = read_image_file(folder / name)
+        windows[f"intensity_change_{n}"] = (-_SHOWN_NOISE, _SHOWN_NOISE)
+    for n, name in _numbered(result, "subtraction"):
+        yield
+        image = maps[f"subtraction_{n}"] = read_image_file(folder / name)
+        yield
+        spread = float(np.percentile(np.abs(_sample(image)), 99.5)) or 1.0
+        windows[f"subtraction_{n}"] = (-spread, spread)
+    for n in images:
         if n > 1 and 1 in images:
-            maps[f"checkerboard_{n}"] = checkerboard(images[1], image)
-    masks = {n: _mask(folder / name) for n, name in _numbered(result, "segmentation")}
-    return LoadedJob(result, record, transforms, images, maps, masks)
+            yield
+            maps[f"checkerboard_{n}"] = _checkerboard(scaled[1], scaled[n], images[1])
+            windows[f"checkerboard_{n}"] = (0, BRIGHTEST)
+    digests = {}
+    for role, image in maps.items():
+        yield
+        digests[role] = digest_of_voxels(image)
+    for n, name in _numbered(result, "segmentation"):
+        yield
+        masks[n] = _mask(folder / name)
+    return LoadedJob(result, record, transforms, images, maps, windows, digests, masks)
 
 
 def _mask(path: Path) -> tuple[sitk.Image, dict[str, int]]:
@@ -82,16 +110,25 @@ def _numbered(result: Result, role: str) -> list[tuple[int, str]]:
     return sorted((int(parts[2]), name) for parts, name in found if parts[0] == role and parts[2].isdigit())
 
 
-def checkerboard(first: sitk.Image, second: sitk.Image) -> sitk.Image:
-    """Cubes of one image and the other in turn, both brought to the same range of gray values; one grid."""
-    arrays = []
-    for image in (first, second):
-        array = sitk.GetArrayFromImage(image).astype(np.float32)
-        inside = array[array > 0] if (array > 0).any() else array
-        low, high = np.percentile(inside, (1, 99.5))
-        arrays.append(np.clip((array - low) / max(float(high - low), 1e-6), 0, 1) * 1000)
-    tile = [np.arange(n) * s // _TILE_MM for n, s in zip(arrays[0].shape, first.GetSpacing()[::-1])]
-    tiles = (tile[0][:, None, None] + tile[1][None, :, None] + tile[2][None, None, :]) % 2 == 0
-    image = sitk.GetImageFromArray(np.where(tiles, *arrays).astype(np.int16))
-    image.CopyInformation(first)
+def _scaled(image: sitk.Image) -> np.ndarray:
+    """The gray values of what is not background brought to 0..BRIGHTEST, so that two scans look alike."""
+    array, sample = sitk.GetArrayViewFromImage(image), _sample(image)
+    inside = sample[sample > 0] if (sample > 0).any() else sample
+    low, high = np.percentile(inside, (1, 99.5))
+    factor = BRIGHTEST / max(float(high - low), 1e-6)
+    return np.clip((array - np.float32(low)) * np.float32(factor), 0, BRIGHTEST)
+
+
+def _sample(image: sitk.Image) -> np.ndarray:
+    """An eighth of the voxels: of millions it tells the range of gray values as well as all."""
+    return sitk.GetArrayViewFromImage(image)[::2, ::2, ::2]
+
+
+def _checkerboard(first: np.ndarray, second: np.ndarray, grid: sitk.Image) -> sitk.Image:
+    """Cubes of one image and the other in turn."""
+    k, j, i = (np.arange(n) * s // _TILE_MM % 2 == 0
+               for n, s in zip(first.shape, grid.GetSpacing()[::-1], strict=True))
+    tiles = k[:, None, None] ^ j[None, :, None] ^ i[None, None, :]
+    image = sitk.GetImageFromArray(np.where(tiles, first, second))
+    image.CopyInformation(grid)
     return image

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
-import slicer
-
 from MRISegSuiteLib.images.structures import TUMOR_BY_NAME
 from MRISegSuiteLib.images.terminology import terminology_entry
 from MRISegSuiteLib.scene import charts, colors, hierarchy, provenance, segmentations, tables, volumes
@@ -23,8 +20,6 @@ _TITLES = {
 #: Diameter lines are made for the largest lesions only: hundreds of them hide the scan.
 _MOST_LINES = 20
 _COLORS = ((0.30, 0.65, 1.0), (1.0, 0.62, 0.15), (0.45, 0.80, 0.35), (0.85, 0.45, 0.85))
-#: The change map is shown from 3 to this many standard deviations of the noise.
-_SHOWN_NOISE = 10.0
 
 
 def new_inputs(scene, base: str, loaded: LoadedJob, nodes: CompareNodes, parent: int) -> None:
@@ -64,7 +59,7 @@ def write_parts(scene, base: str, loaded: LoadedJob, nodes: CompareNodes, parent
     first = nodes.volumes[0] if nodes.volumes else None
 
     def add(node, part: str):
-        connect(node, part, nodes.table, first, attributes)
+        connect(node, part, nodes.table, first, attributes, digest=loaded.digests.get(part))
         if part not in old:
             hierarchy.place(scene, node, parent)
         return node
@@ -99,18 +94,10 @@ def _write_maps(scene, base, loaded, nodes, old, add) -> None:
     for part, image in loaded.maps.items():
         role, _, number = part.rpartition("_")
         title = _TITLES[role] + (f" {number}" if len(loaded.record["timepoints"]) > 2 else "")
-        node = volumes.new_volume_node(scene, f"{base} - {title}", image)
+        node = volumes.new_volume_node(scene, f"{base} - {title}", image, window=loaded.windows[part])
         if role == "intensity_change":
-            display = node.GetDisplayNode()
             color = colors.change_color_node(scene, "Change of gray value (noise)")
-            display.SetAndObserveColorNodeID(color.GetID())
-            display.SetAutoWindowLevel(False)
-            display.SetWindowLevelMinMax(-_SHOWN_NOISE, _SHOWN_NOISE)
-        elif role == "subtraction":
-            display = node.GetDisplayNode()
-            spread = float(np.percentile(np.abs(slicer.util.arrayFromVolume(node)), 99.5)) or 1.0
-            display.SetAutoWindowLevel(False)
-            display.SetWindowLevelMinMax(-spread, spread)
+            node.GetDisplayNode().SetAndObserveColorNodeID(color.GetID())
         former = old.get(part)
         if former is not None:
             former.CopyContent(node)

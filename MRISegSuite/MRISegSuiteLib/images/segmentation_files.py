@@ -87,6 +87,19 @@ def write_segmentation(
     return write_image(image, path)
 
 
+def read_written_segmentation(path) -> tuple[sitk.Image, dict[str, int]]:
+    """Read a file of :func:`write_segmentation` as it is: nothing is drawn anew, which takes a while in a large image.
+
+    Returns:
+        (label map, {name of the structure: value}) of the structures that are there.
+
+    Raises:
+        UnreadableImage
+    """
+    image = read_image_file(path)
+    return image, {segment["ID"]: int(segment["LabelValue"]) for segment in segments_of(image)}
+
+
 def read_segmentation(
     path,
     labels: Mapping[str, int | Collection[int]] | None = None,

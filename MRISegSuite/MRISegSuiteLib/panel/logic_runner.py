@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class LogicRunner:
-    """One run of a logic with ``poll``, ``cancel``, ``finish`` and ``jobFolder``.
+    """One run of a logic with ``poll``, ``cancel``, ``finishInSteps`` and ``jobFolder``.
 
     Args:
         logic: the logic.
@@ -24,7 +24,7 @@ class LogicRunner:
         self._logic.cancel()
 
     def finish(self):
-        return self._logic.finish()
+        return self._logic.finishInSteps()
 
     def logFolder(self):
         return self._logic.jobFolder

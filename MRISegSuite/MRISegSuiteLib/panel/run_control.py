@@ -9,6 +9,7 @@ import logging
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import isgenerator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,7 +38,11 @@ class Runner(Protocol):
         """End it with all its processes."""
 
     def finish(self) -> Any:
-        """Take over the result. Raises the SuiteError of a failed run."""
+        """Take over the result. Raises the SuiteError of a failed run.
+
+        Where that takes a while it is a generator of steps that returns the result (see MRISegSuiteLib.steps); events
+        pass between them.
+        """
 
     def logFolder(self) -> Path | None:
         """The folder with the run's log.txt."""
@@ -75,6 +80,7 @@ class RunControl:
         self._onFinished = onFinished
         self._onStateChanged = onStateChanged
         self._runner: Runner | None = None
+        self._steps = None  # taking over the result of a run that is done
         self._logFolder: Path | None = None
         self._cause = ""  # of the error shown: what a developer needs beside the sentence
         self._reason = ""
@@ -120,8 +126,7 @@ class RunControl:
         """End the run; nothing happens when none is under way."""
         if not self.isRunning:
             return
-        runner = self._endOfRun()
-        runner.cancel()
+        self._abandon()
         self._setState(RunState.CANCELLED)
         self._showIdle()
         self._widgets.reasonLabel.setText(message or _("Cancelled. Nothing was changed."))
@@ -130,7 +135,7 @@ class RunControl:
         """Before the panel goes: no process and no timer stays behind."""
         self._onStateChanged = None
         if self.isRunning:
-            self._endOfRun().cancel()
+            self._abandon()
         self._timer.stop()
 
     def clearError(self) -> None:
@@ -146,31 +151,58 @@ class RunControl:
     def _poll(self) -> None:
         if not self.isRunning:  # the timer had fired before it was stopped
             return
+        if self._steps is None:
+            try:
+                state = self._runner.poll()
+            except Exception as exception:
+                self._abandon()
+                self._fail(exception)
+                return
+            if state.status == "running":
+                self._showRunning(state.stage, state.fraction, state.seconds_left)
+                return
+            self._showRunning(_("Loading the result"), 1.0, None)
+            self._steps = self._finishing(self._runner)
+        self._nextStep()
+
+    def _nextStep(self) -> None:
+        """Go on with taking over the result; the timer calls again as soon as the events that wait have passed."""
+        self._timer.stop()  # a step may let events pass itself
+        steps = self._steps
         try:
-            state = self._runner.poll()
+            next(steps)
+        except StopIteration:
+            self._setState(RunState.DONE)
+            self._showIdle()
         except Exception as exception:
-            runner = self._endOfRun()
-            runner.cancel()
+            if self._steps is steps:
+                self._endOfRun()
             self._fail(exception)
-            return
-        if state.status == "running":
-            self._showRunning(state.stage, state.fraction, state.seconds_left)
-            return
-        runner = self._endOfRun()
-        try:
-            result = runner.finish()
-            if self._onFinished is not None:
-                self._onFinished(result)
-        except Exception as exception:
-            self._fail(exception)
-            return
-        self._setState(RunState.DONE)
-        self._showIdle()
+        else:
+            self._timer.setInterval(0)
+            self._timer.start()
+
+    def _finishing(self, runner: Runner):
+        result = runner.finish()
+        if isgenerator(result):
+            result = yield from result
+            yield  # what the panel does with the result is a step too
+        self._endOfRun()
+        if self._onFinished is not None:
+            self._onFinished(result)
 
     def _endOfRun(self) -> Runner:
         self._timer.stop()
-        runner, self._runner = self._runner, None
+        self._timer.setInterval(_POLL_EVERY_MS)
+        runner, self._runner, self._steps = self._runner, None, None
         return runner
+
+    def _abandon(self) -> None:
+        steps = self._steps
+        runner = self._endOfRun()
+        if steps is not None:
+            steps.close()
+        runner.cancel()
 
     def _fail(self, exception: Exception) -> None:
         widgets = self._widgets

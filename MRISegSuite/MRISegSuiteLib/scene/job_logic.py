@@ -18,6 +18,7 @@ import slicer
 from ..environment import WorkerEnvironment
 from ..errors import BadArguments, BadInput
 from ..jobs import JobProcess, JobState
+from ..steps import all_at_once
 from .node_names import error_with_node_names, with_node_names
 
 _POLL_EVERY_S = 0.1
@@ -76,15 +77,26 @@ class JobLogic:
         Raises:
             SuiteError: the run failed or was canceled (its own error), or it is still running (BadArguments).
         """
+        return all_at_once(self.finishInSteps())
+
+    def finishInSteps(self):
+        """:meth:`finish` for a panel: a generator that yields while there is more to do, and returns the nodes.
+
+        The scene is changed in the last step alone; to close the generator before (or to :meth:`cancel`) leaves it as
+        it was.
+        """
         run = self._current()
         state = run.process.poll()
         if state.status == "running":
             raise BadArguments("The run has not finished yet.", "Wait for it, or cancel it.")
-        self._run = None
-        if state.error is not None:
-            _remove_inputs(run.folder)
-            raise error_with_node_names(state.error, run.nodeNames)
-        nodes = run.load(run.folder)
+        try:
+            if state.error is not None:
+                _remove_inputs(run.folder)
+                raise error_with_node_names(state.error, run.nodeNames)
+            nodes = yield from run.load(run.folder)
+        finally:
+            if self._run is run:
+                self._run = None
         nodes.warnings = run.warnings + [with_node_names(text, run.nodeNames) for text in nodes.warnings]
         return nodes
 
@@ -94,8 +106,8 @@ class JobLogic:
         Args:
             writeJob: called with the job folder; writes job.json and its input files (into ``INPUTS``) and returns
                 warnings, and file -> name of the node that it holds.
-            load: called with the job folder when the job is done; adds nodes to the scene and returns an object with
-                a list ``warnings``.
+            load: called with the job folder when the job is done; a generator of steps (see MRISegSuiteLib.steps)
+                that adds nodes to the scene in the last one and returns an object with a list ``warnings``.
             jobFolder: a new or empty folder that keeps the files; a temporary one by default.
             environment: environment variables of the worker; by default those of the worker environment.
 

@@ -11,7 +11,8 @@ PART = "MRISegSuite.Part"
 _TO_SEGMENTATION, _TO_VOLUME = "MRISegSuiteSegmentation", "MRISegSuiteVolume"
 
 
-def connect(node, part: str, segmentationNode, volumeNode, attributes: dict[str, str], seal: bool = True) -> None:
+def connect(node, part: str, segmentationNode, volumeNode, attributes: dict[str, str], seal: bool = True,
+            digest: str | None = None) -> None:
     """Make ``node`` the named part of the result of a segmentation, with its provenance.
 
     Args:
@@ -21,6 +22,7 @@ def connect(node, part: str, segmentationNode, volumeNode, attributes: dict[str,
         volumeNode: the volume it was made from, or None.
         attributes: see ``provenance.provenance_of``.
         seal: remember the content of a table or volume, so that it can be told whether a person edited it.
+        digest: of that content, where it is known (see ``provenance.seal``).
     """
     provenance.mark(node, attributes)
     node.SetAttribute(PART, part)
@@ -29,7 +31,7 @@ def connect(node, part: str, segmentationNode, volumeNode, attributes: dict[str,
     if volumeNode is not None:
         node.SetNodeReferenceID(_TO_VOLUME, volumeNode.GetID())
     if seal and (node.IsA("vtkMRMLTableNode") or node.IsA("vtkMRMLVolumeNode")):
-        provenance.seal(node)
+        provenance.seal(node, digest)
 
 
 def parts_of(scene, segmentationNode) -> dict[str, object]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 
+import numpy as np
+import SimpleITK as sitk
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
@@ -44,9 +46,17 @@ def mark(node, attributes: dict[str, str]) -> None:
             node.RemoveAttribute(name)
 
 
-def seal(node) -> None:
-    """Remember the content of a table, model or volume node as we wrote it (see :func:`was_edited`)."""
-    node.SetAttribute(_DIGEST, _digest(node))
+def seal(node, digest: str | None = None) -> None:
+    """Remember the content of a table, model or volume node as we wrote it (see :func:`was_edited`).
+
+    ``digest`` is that of :func:`digest_of_voxels`, where it was made before: of millions of voxels it takes a while.
+    """
+    node.SetAttribute(_DIGEST, digest or _digest(node))
+
+
+def digest_of_voxels(image: sitk.Image) -> str:
+    """What :func:`seal` remembers of a volume node with the voxels of ``image`` (one number each)."""
+    return _hexdigest(hashlib.sha256(_as_kept(sitk.GetArrayViewFromImage(image))))
 
 
 def was_edited(node) -> bool:
@@ -71,13 +81,20 @@ def _digest(node) -> str:
         if mesh is not None and mesh.GetPoints() is not None:
             digest.update(_bytes(mesh.GetPoints().GetData()))
             digest.update(_bytes(mesh.GetPolys().GetConnectivityArray()))
+    return _hexdigest(digest)
+
+
+def _hexdigest(digest) -> str:
     return digest.hexdigest()[:32]
 
 
-def _bytes(array) -> bytes:
-    # As numbers that survive a file: float32 and int64 whatever the array in memory.
-    values = vtk_to_numpy(array)
-    return values.astype("<f4" if values.dtype.kind == "f" else "<i8").tobytes()
+def _bytes(array):
+    return _as_kept(vtk_to_numpy(array))
+
+
+def _as_kept(values: np.ndarray) -> np.ndarray:
+    """As numbers that survive a file: float32 and int64 whatever the array in memory."""
+    return np.ascontiguousarray(values, "<f4" if values.dtype.kind == "f" else "<i8")  # no copy where it is that
 
 
 def _cell(column, row: int) -> str:

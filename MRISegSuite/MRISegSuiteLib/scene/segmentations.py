@@ -87,7 +87,7 @@ def new_segmentation_node(
     # Without a volume nothing else tells the extent of the grid; with one on another grid, this one counts.
     segmentation.SetConversionParameter(
         slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName(),
-        slicer.vtkSegmentationConverter.SerializeImageGeometry(labelmap),
+        slicer.vtkSegmentationConverter.SerializeImageGeometry(_grid(image.GetSize(), labelmap)),
     )
     _add_segments(segmentation, looks, labelmap, values, algorithm, algorithm_type)
     if closed_surfaces:
@@ -109,6 +109,17 @@ def add_layer(node, image: sitk.Image, values: Mapping[str, int], looks: Iterabl
     labelmap = _oriented_image(image, _local_ijk_to_ras(image, volumeNode, world_to_local))
     looks = [look for look in looks if look.name in values]
     _add_segments(node.GetSegmentation(), looks, labelmap, values, algorithm, algorithm_type)
+
+
+def closed_surface(image: sitk.Image, value: int) -> vtk.vtkPolyData:
+    """The closed surface of a label (world, RAS, mm), as Slicer makes it: before a scene is there to put it into."""
+    segment = slicer.vtkSegment()
+    segment.SetLabelValue(int(value))
+    segment.AddRepresentation(BINARY_LABELMAP, _oriented_image(image, ijk_to_ras_of(image)))
+    segmentation = slicer.vtkSegmentation()
+    segmentation.AddSegment(segment, "label")
+    segmentation.CreateRepresentation(CLOSED_SURFACE)
+    return segment.GetRepresentation(CLOSED_SURFACE)
 
 
 def mark_edited_segments(node) -> list[str]:
@@ -198,6 +209,7 @@ def _add_surfaces(segmentation, looks, surfaces, world_to_local) -> None:
             bare = vtk.vtkPolyData()
             bare.SetPoints(surfaces[look.name].GetPoints())
             bare.SetPolys(surfaces[look.name].GetPolys())
+            bare.GetPointData().SetNormals(surfaces[look.name].GetPointData().GetNormals())
             segmentation.GetSegment(look.name).AddRepresentation(CLOSED_SURFACE, transformed(bare, world_to_local))
     segmentation.CreateRepresentation(CLOSED_SURFACE)  # only for those that have none
 
@@ -213,11 +225,37 @@ def _local_ijk_to_ras(image, volumeNode, world_to_local) -> np.ndarray:
 
 
 def _oriented_image(image: sitk.Image, ijk_to_ras: np.ndarray):
-    voxels = sitk.GetArrayFromImage(image).astype(np.uint8)
-    scalars = numpy_to_vtk(voxels.ravel(), deep=True, array_type=vtk.VTK_UNSIGNED_CHAR)
+    """The labels on the grid of the image, cropped to the box that holds them all, as Slicer does itself: a lesion in
+    millions of voxels is copied, saved and made a surface in a moment."""
+    voxels = sitk.GetArrayViewFromImage(image)
+    box = _box_of_labels(voxels)
+    labels = voxels[box].astype(np.uint8)
+    scalars = numpy_to_vtk(labels.ravel(), deep=True, array_type=vtk.VTK_UNSIGNED_CHAR)
     scalars.SetName("ImageScalars")  # core DICOM SEG export takes a label map without an array of this name for empty
     oriented = slicer.vtkOrientedImageData()
-    oriented.SetDimensions(image.GetSize())
+    oriented.SetExtent([number for side in reversed(box) for number in (side.start, side.stop - 1)])
     oriented.GetPointData().SetScalars(scalars)
     oriented.SetGeometryFromImageToWorldMatrix(matrix_of_array(ijk_to_ras))
     return oriented
+
+
+def _grid(size, labelmap):
+    """The whole grid, without voxels, that a cropped label map lies on."""
+    matrix = vtk.vtkMatrix4x4()
+    labelmap.GetImageToWorldMatrix(matrix)
+    grid = slicer.vtkOrientedImageData()
+    grid.SetDimensions(size)
+    grid.SetGeometryFromImageToWorldMatrix(matrix)
+    return grid
+
+
+def _box_of_labels(voxels: np.ndarray) -> tuple[slice, slice, slice]:
+    """The box (k, j, i) around all voxels that are not 0; a corner of the grid where there are none, since a label map
+    that is shared by segments must be there for them to be drawn in, and VTK finds no surface in less than 2 voxels."""
+    # Maxima run over whole rows at once, many times faster than asking each voxel whether it is 0.
+    slices = np.flatnonzero(voxels.reshape(len(voxels), -1).max(axis=1))
+    if not slices.size:
+        return tuple(slice(0, min(2, size)) for size in voxels.shape)
+    plane = voxels[slices[0]:slices[-1] + 1].max(axis=0)
+    inside = (slices, np.flatnonzero(plane.max(axis=1)), np.flatnonzero(plane.max(axis=0)))
+    return tuple(slice(int(found[0]), int(found[-1]) + 1) for found in inside)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import SimpleITK as sitk
+import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
 from .geometry import ijk_to_ras_of, local_to_world, matrix_of_array, volume_ijk_to_ras
 
 
-def new_volume_node(scene, name: str, image: sitk.Image, kind: str = "vtkMRMLScalarVolumeNode"):
+def new_volume_node(scene, name: str, image: sitk.Image, kind: str = "vtkMRMLScalarVolumeNode",
+                    window: tuple[float, float] | None = None):
     """Add a volume node with the voxels and geometry (LPS, mm) of ``image``; its name is made unique.
 
     ``kind`` is the node's class: a scalar volume, or ``vtkMRMLLabelMapVolumeNode`` for numbers that are labels.
+    ``window`` is the lowest and the highest gray value that a scalar volume shows; without it MRML looks for them
+    among all the voxels, which takes a while.
     """
     node = scene.CreateNodeByClass(kind)
     node.UnRegister(None)
@@ -27,7 +31,15 @@ def new_volume_node(scene, name: str, image: sitk.Image, kind: str = "vtkMRMLSca
     node.SetIJKToRASMatrix(matrix_of_array(ijk_to_ras_of(image)))
     node.SetSpacing(image.GetSpacing())
     scene.AddNode(node)
-    node.CreateDefaultDisplayNodes()
+    if window is None:
+        node.CreateDefaultDisplayNodes()
+    else:
+        display = slicer.vtkMRMLScalarVolumeDisplayNode()
+        display.SetAutoWindowLevel(False)
+        display.SetWindowLevelMinMax(*window)
+        scene.AddNode(display)
+        display.SetDefaultColorMap()
+        node.SetAndObserveDisplayNodeID(display.GetID())
     return node
 
 

@@ -250,8 +250,9 @@ def _grid(size, labelmap):
 
 
 def _box_of_labels(voxels: np.ndarray) -> tuple[slice, slice, slice]:
-    """The box (k, j, i) around all voxels that are not 0; a corner of the grid where there are none, since a label map
-    that is shared by segments must be there for them to be drawn in, and VTK finds no surface in less than 2 voxels."""
+    """The box (k, j, i) around all voxels that are not 0; a corner of the grid where there are none, since a label
+    map that is shared by segments must be there for them to be drawn in, and VTK finds no surface in less than 2
+    voxels."""
     # Maxima run over whole rows at once, many times faster than asking each voxel whether it is 0.
     slices = np.flatnonzero(voxels.reshape(len(voxels), -1).max(axis=1))
     if not slices.size:

@@ -33,7 +33,7 @@ from MRISegSuiteLib.panel.readable import readable_size
 from MRISegSuiteLib.panel.run_control import RunControl, RunWidgets
 
 _MODEL_COLUMN, _FILES_COLUMN = 0, 1
-_TALLEST_TABLE = 280  # pixels; more models than fit are scrolled
+_TALLEST_TABLE = 380  # pixels: the embedded models and a few of the user's
 
 
 class MRISegSuite(ScriptedLoadableModule):

@@ -33,7 +33,7 @@ from MRISegSuiteLib.panel.readable import readable_size
 from MRISegSuiteLib.panel.run_control import RunControl, RunWidgets
 
 _MODEL_COLUMN, _FILES_COLUMN = 0, 1
-_TALLEST_TABLE = 380  # pixels: the embedded models and a few of the user's
+_TALLEST_TABLE = 380  # pixels: the embedded models and a few more; the rest is scrolled
 
 
 class MRISegSuite(ScriptedLoadableModule):

@@ -190,8 +190,8 @@ def write_masks_for_job(segmentationNode, volumeNode, path) -> tuple[Path, list[
     for number, name in enumerate(names):
         layer, value = places[ids[number]]
         fields = {"ID": ids[number], "Name": name, "LabelValue": str(value), "Layer": str(layer)}
-        for key, value in fields.items():
-            layered.SetMetaData(f"Segment{number}_{key}", value)
+        for key, text in fields.items():
+            layered.SetMetaData(f"Segment{number}_{key}", text)
     return _write(layered, Path(path)), names
 
 

@@ -104,6 +104,11 @@ def test_what_cannot_be_fused_is_refused_by_name(case):
     sitk.WriteImage(other, str(case / "other.nii.gz"))
     with pytest.raises(BadInput, match=r"other\.nii\.gz lies on another grid than .*case_flair\.nii\.gz.*Resample"):
         ran(case, ("a.nii.gz", "other.nii.gz"))
+    elsewhere = image_of(ball(5).astype(np.uint8))
+    elsewhere.SetOrigin(elsewhere.TransformIndexToPhysicalPoint((500, 0, 0)))
+    sitk.WriteImage(elsewhere, str(case / "elsewhere.nii.gz"))
+    with pytest.raises(BadInput, match=r"elsewhere\.nii\.gz lies nowhere on .*another scan.s"):
+        ran(case, ("a.nii.gz", "elsewhere.nii.gz"))
     (case / "broken.nii.gz").write_bytes(b"no image")
     with pytest.raises(UnreadableImage, match="broken"):
         ran(case, ("a.nii.gz", "broken.nii.gz"))

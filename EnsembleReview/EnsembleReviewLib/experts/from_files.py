@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from MRISegSuiteLib.errors import BadArguments, BadInput
+from MRISegSuiteLib.errors import BadArguments, BadInput, WrongContent
 from MRISegSuiteLib.files import sha256_of
 from MRISegSuiteLib.images.reading import as_single_3d, read_image_file, require_numbers
 from MRISegSuiteLib.images.segmentation_files import read_masks
@@ -76,6 +76,9 @@ def opinions_of_files(
             if lost:
                 warn(f"{path}: {lost} voxels of {structure} lie outside of {reference} and were left out.")
         if not any(array.any() for array in placed.values()):
+            if any(array.any() for array in answers.values()):  # as an empty opinion it would outvote the others
+                raise WrongContent(f"{path} lies nowhere on {reference}.",
+                                   "It is another scan's, or its header was lost: give the mask made on this image.")
             warn(f"{path} is empty: it counts as an expert who sees nothing there.")
         record = {"file": path.name, "sha256": sha256_of(path)}
         opinions.append(Opinion(name, titles[name], with_regions(placed, exclusive=True), record))

@@ -199,7 +199,7 @@ def test_a_case_is_reviewed_from_apply_to_accept(application, review, wait_for, 
     assert {d["decision"] for d in record.decisions} == {"take", "keep"}
     assert np.array_equal(sitk.GetArrayFromImage(store.after(record)["whole_tumour"]) > 0, clicked)
     assert np.array_equal(sitk.GetArrayFromImage(store.before(record)["whole_tumour"]) > 0, made)
-    assert [expert.id for expert in record.experts] == ["mask expert_1", "mask expert_2", "mask expert_3"]
+    assert [expert.id for expert in record.experts] == ["mask A", "mask B", "mask C"]
     assert record.patient == store.patient("mrn 0815")
     assert "corrected" in ui.wordLabel.text or "corrections" in ui.wordLabel.text
     picture(review, "ensemble-accepted")

@@ -176,9 +176,18 @@ class SavingRun:
             record = expert.get("record", {})
             segments = self.case.segments_of(expert["id"])
             found.append({
-                "id": expert["id"] if "id" in record else f"mask {expert['role']}",  # a node's name may name a patient
+                "id": expert["id"] if "id" in record else f"mask {_kept_name(expert)}",
                 "version": str(record.get("version", "")), "sha256": str(record.get("sha256", "")),
                 "run_time_s": expert.get("seconds"), "structures": expert["structures"],
                 "labels": {structure: value for value, structure in enumerate(segments, start=1)},
             })
         return found + [{"id": a["expert"], "abstained": a["why"]} for a in self.case.panel.get("abstentions", [])]
+
+
+def _kept_name(expert: dict) -> str:
+    """What the store calls an expert that is a mask: what tells it from the case's other masks, else its position.
+
+    The name of a node may name a patient. What all masks of a case share is cut off in the title, and with it that
+    name; the same reader or algorithm is then the same expert in every case.
+    """
+    return expert["title"] if expert["title"] != expert["id"] else expert["role"]

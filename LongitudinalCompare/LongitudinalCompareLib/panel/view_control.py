@@ -52,8 +52,17 @@ class ViewControl:
     def showLayout(self, labels: list[str]) -> None:
         """Switch to the layout with a view for each timepoint, and fill it."""
         views.show_layout(slicer.app.layoutManager().layoutLogic().GetLayoutNode(), labels)
+        views.show_chart(slicer.app.applicationLogic(), self._result().chart)
         self.show()
         views.fit(slicer.mrmlScene, self._result())
+
+    def showChart(self) -> None:
+        """Show the plot: in our layout, or in one of Slicer's that has a plot (which would replace ours)."""
+        chart = self._result().chart
+        if views.is_shown(slicer.app.layoutManager().layoutLogic().GetLayoutNode()):
+            views.show_chart(slicer.app.applicationLogic(), chart)
+        else:
+            slicer.modules.plots.logic().ShowChartInLayout(chart)
 
     def show(self) -> None:
         """Fill the views as chosen."""

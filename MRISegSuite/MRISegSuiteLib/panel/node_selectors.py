@@ -26,6 +26,6 @@ def keep_narrow(ui, selectorNames) -> None:
 
 def _combo_box_in(selector):
     for child in selector.children():
-        if child.isWidgetType() and child.inherits("QComboBox"):
+        if child.inherits("QComboBox"):
             return child
     raise RuntimeError(f"{selector.name} holds no combo box")

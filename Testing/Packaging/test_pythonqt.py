@@ -1,4 +1,4 @@
-"""What PySide6 takes, on which the panels are tested, and PythonQt does not, which Slicer uses: found in the source."""
+"""What PySide6 takes (the panels are tested on it) and PythonQt does not (Slicer uses it): found in the source."""
 
 import ast
 

@@ -93,8 +93,9 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     def addAttribute(self, nodeType, attributeName):
         """Only nodes of this type with this attribute, whatever its value (Slicer takes a value as well)."""
-        self._attributes[nodeType] = attributeName
-        self._fill()
+        if nodeType in self._nodeTypes:  # for others it is not remembered
+            self._attributes[nodeType] = attributeName
+            self._fill()
 
     def _fill(self):
         if self._scene is None:
@@ -211,7 +212,10 @@ class _TableModel(QtCore.QAbstractTableModel):
             return str(section + 1)
         name = self.table.GetColumnName(section)
         node = self.parent()._node
-        return node.GetColumnTitle(name) if node.GetUseColumnTitleAsColumnHeader() else name
+        if not node.GetUseColumnTitleAsColumnHeader():
+            return name
+        unit = node.GetColumnUnitLabel(name)
+        return (node.GetColumnTitle(name) or name) + (f" [{unit}]" if unit else "")
 
 
 class qMRMLTableView(QtWidgets.QTableView):

@@ -244,7 +244,14 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _initializeParameterNode(self):
         self._setParameterNode(self.logic.getParameterNode())
         if self._parameterNode.inputVolume is None and self._parameterNode.inputSegmentation is None:
-            self._parameterNode.inputVolume = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+            self._parameterNode.inputVolume = self._firstVolume()
+
+    @staticmethod
+    def _firstVolume():
+        """The first volume that the selector offers: label maps are scalar volumes for MRML too."""
+        scene, kind = slicer.mrmlScene, "vtkMRMLScalarVolumeNode"
+        nodes = (scene.GetNthNodeByClass(n, kind) for n in range(scene.GetNumberOfNodesByClass(kind)))
+        return next((n for n in nodes if n.GetClassName() == kind and not n.GetHideFromEditors()), None)
 
     def _setParameterNode(self, parameterNode):
         self._disconnectGui()

@@ -10,7 +10,6 @@ import re
 from enum import Enum
 from html import escape
 
-import qt
 import slicer
 import vtk
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLTableNode
@@ -35,8 +34,8 @@ from LongitudinalCompareLib.scene.views import jump_to
 from MRISegSuiteLib.models.card import SHAPE_BACKENDS
 from MRISegSuiteLib.models.registry import Registry
 from MRISegSuiteLib.panel.copying import file_of_node, suite_command
-from MRISegSuiteLib.panel.keyboard import give_buddies
 from MRISegSuiteLib.panel.logic_runner import LogicRunner
+from MRISegSuiteLib.panel.node_selectors import give_buddies, keep_narrow
 from MRISegSuiteLib.panel.run_control import RunControl, RunWidgets
 
 _EDITED = slicer.vtkSegmentation.SourceRepresentationModified
@@ -155,8 +154,7 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         selectors = [f"{what}{n}Selector" for n in range(1, _MOST + 1) for what in ("volume", "mask")]
         selectors.append("resultSelector")
         give_buddies(self.ui, selectors)
-        for name in selectors:  # a long name of a node must not make the panel wide
-            getattr(self.ui, name).sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
+        keep_narrow(self.ui, selectors)
         # Only tables of comparisons are results.
         self.ui.resultSelector.addAttribute("vtkMRMLTableNode", "MRISegSuite.Comparison")
 
@@ -495,7 +493,7 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         self._views.showLayout([one["label"] for one in record["timepoints"]])
 
     def _onShowPlot(self, checked=False):
-        slicer.modules.plots.logic().ShowChartInLayout(self._result.chart)
+        self._views.showChart()
 
     def _onAligned(self, checked=False):
         self.logic.align(self._result, self.ui.alignedCheckBox.checked)

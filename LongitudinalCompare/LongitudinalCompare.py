@@ -28,6 +28,7 @@ from slicer.util import VTKObservationMixin
 from LongitudinalCompareLib import scene as compare_scene
 from LongitudinalCompareLib.compare_logic import CompareLogic
 from LongitudinalCompareLib.panel.lesion_list import entries_of
+from LongitudinalCompareLib.panel.link_corrections import LinkCorrections, LinkWidgets
 from LongitudinalCompareLib.panel.view_control import ViewControl, ViewWidgets
 from LongitudinalCompareLib.recipes import Done, command_recipe, python_recipe
 from LongitudinalCompareLib.response.criteria_files import DEFAULT, criteria
@@ -125,7 +126,7 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         self.logic = None
         self._parameterNode = None
         self._parameterNodeGuiTag = None
-        self._run = self._views = None
+        self._run = self._views = self._links = None
         self._pending = self._done = None  # the run under way, and the last one: what the copy buttons describe
         self._result = None  # CompareNodes of the chosen result
         self._warnings = []
@@ -147,6 +148,10 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
             startText=_("&Apply"), onFinished=self._onFinished, onStateChanged=self._updateButtons)
         self._views = ViewControl(
             ViewWidgets(self.ui.modeSelector, self.ui.fadeSlider, self.ui.blinkButton), lambda: self._result)
+        self._links = LinkCorrections(
+            LinkWidgets(self.ui.sameButton, self.ui.notSameButton, self.ui.linkLabel, self.ui.correctionList,
+                        self.ui.undoCorrectionButton),
+            lambda: self._result, self._chosenLesions, self._onCorrected, self._jumpTo)
         self._criteria = criteria()
         for one in self._criteria.values():
             self.ui.criteriaSelector.addItem(one.title, one.id)
@@ -171,6 +176,7 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         self.ui.showPlotButton.connect("clicked(bool)", self._onShowPlot)
         self.ui.alignedCheckBox.connect("clicked(bool)", self._onAligned)
         self.ui.lesionList.connect("currentRowChanged(int)", self._onLesion)
+        self.ui.lesionList.connect("itemSelectionChanged()", self._onLesionsChosen)
         self.ui.criteriaSelector.connect("currentIndexChanged(int)", self._onCriterion)
         self.ui.modelSelector.connect("currentIndexChanged(int)", self._onModel)
         self.ui.copyPythonButton.connect("clicked(bool)", self._onCopyPython)
@@ -372,6 +378,9 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         if self._edited:
             text = _("Lesions or diameters were edited since: press \"Measure again\".")
             lines.append("<b>" + escape(text) + "</b>")
+        if not compare_scene.are_links_measured(self._result):
+            text = _("Links were corrected since: press \"Measure again\".")
+            lines.append("<b>" + escape(text) + "</b>")
         told = [text for text in self._warnings if not text.startswith("Registration of the")]
         if told:
             lines.append("<b>" + escape(_("Please note:")) + "</b>")
@@ -391,10 +400,11 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
                 entries += found
         texts = [one["text"] for one in entries]
         self.ui.lesionList.setVisible(bool(texts))
-        if texts == [one["text"] for one in self._entries] and self.ui.lesionList.count == len(texts):
-            self._entries = entries
-            return
+        unchanged = texts == [one["text"] for one in self._entries] and self.ui.lesionList.count == len(texts)
         self._entries = entries
+        if unchanged:
+            self._links.update()
+            return
         row = self.ui.lesionList.currentRow
         self._updating = True
         self.ui.lesionList.clear()
@@ -403,6 +413,7 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         if 0 <= row < len(texts):
             self.ui.lesionList.setCurrentRow(row)
         self._updating = False
+        self._links.update()
 
     def _updateButtons(self):
         running, nodes = self._run.isRunning, self._result
@@ -502,8 +513,22 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
 
     def _onLesion(self, row):
         if not self._updating and self._result is not None and 0 <= row < len(self._entries):
-            entry = self._entries[row]
-            jump_to(slicer.mrmlScene, self._result, entry["timepoint"], entry["point"])
+            self._jumpTo(self._entries[row]["timepoint"], self._entries[row]["point"])
+
+    def _jumpTo(self, timepoint, point):
+        jump_to(slicer.mrmlScene, self._result, timepoint, point)
+
+    def _chosenLesions(self):
+        rows = sorted(self.ui.lesionList.row(item) for item in self.ui.lesionList.selectedItems())
+        return [self._entries[row] for row in rows if row < len(self._entries)]
+
+    def _onLesionsChosen(self):
+        if not self._updating:
+            self._links.update()
+
+    def _onCorrected(self):
+        self.ui.summaryLabel.setText(self._summary())
+        self._links.update()
 
     def _onEdit(self, checked=False):
         number = self.ui.editSelector.itemData(self.ui.editSelector.currentIndex)

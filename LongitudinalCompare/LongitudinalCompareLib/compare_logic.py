@@ -48,7 +48,8 @@ class CompareLogic(JobLogic):
             anatomy: what the registration looks at: "auto", "brain" or "body".
             modelId: model that segments every scan, where no masks are given.
             device: where the model runs: "auto", "cpu" or "cuda".
-            links: corrections of which lesion is which: {baseline_point, followup_point (LPS, mm), linked}.
+            links: corrections of which lesion is which: {baseline_point, followup_point (LPS, mm), linked}, and
+                where that is not the baseline and the first follow-up: baseline_timepoint, timepoint (from 1).
             waitForCompletion: True returns the nodes; False returns None at once.
             jobFolder: folder that keeps the files of the run; a temporary one by default.
             progress: called with each JobState while waiting.
@@ -71,6 +72,7 @@ class CompareLogic(JobLogic):
         def load(folder):
             nodes = yield from compare_scene.add_results_in_steps(slicer.mrmlScene, folder, volumeNodes, maskNodes)
             compare_scene.remember_inputs(nodes, **given)
+            compare_scene.set_corrections(nodes, _as_corrections(given["links"]))
             return nodes
 
         with _native(volumeNodes, maskNodes):
@@ -83,7 +85,8 @@ class CompareLogic(JobLogic):
 
         Args:
             tableNode: table of the result.
-            links: as in :meth:`process`; None keeps those that were given before.
+            links: as in :meth:`process`, in place of all corrections made before; None takes those of the result
+                (given before, or made in the panel).
 
         Other arguments, returns and raises: see :meth:`process`.
         """
@@ -93,7 +96,8 @@ class CompareLogic(JobLogic):
         self._check(old.volumes, old.masks)
         given = compare_scene.inputs_of(old)
         if links is not None:
-            given["links"] = list(links)
+            compare_scene.set_corrections(old, _as_corrections(links))
+        given["links"] = compare_scene.links_of(old)
         moved = [one for one in compare_scene.diameters_of(old) if one["moved"]]
 
         def writeJob(folder):
@@ -158,6 +162,10 @@ class CompareLogic(JobLogic):
             model = registry.choose(task, given["modelId"]).to_record()
         Job("compare", inputs, parameters, model).write(folder)
         return warnings, nodeNames
+
+
+def _as_corrections(links) -> list[dict]:
+    return [{"text": "", "links": [link]} for link in links]
 
 
 def _write_mask(segmentationNode, volumeNode, path):

@@ -120,7 +120,7 @@ def compare(
     tracks: tuple[Track, ...] = ()
     if with_masks and all(trusted):
         matchings = [
-            match_lesions(lesions[n], lesions[n + 1], _between(alignment, n, n + 1), overrides if count == 2 else ())
+            match_lesions(lesions[n], lesions[n + 1], _between(alignment, n, n + 1), _of(overrides, n, n + 1))
             for n in range(count - 1)
         ]
         tracks = lesion_tracks(lesions, matchings)
@@ -130,13 +130,23 @@ def compare(
         placed = _between(alignment, 0, n) if trusted[n] else None
         change = None
         if with_masks:
-            change = compare_lesions(lesions[0], lesions[n], placed, timepoints[n].days, settings, overrides)
+            change = compare_lesions(
+                lesions[0], lesions[n], placed, timepoints[n].days, settings, _of(overrides, 0, n)
+            )
+            if change.matching is not None and change.matching.ignored:
+                notes.append(
+                    f"Corrected links that meet no lesion any more: {len(change.matching.ignored)} at timepoint {n + 1}."
+                )
         intensity = _intensity(prepared, images, alignment, grid, n, notes) if trusted[n] else None
         expansion = _expansion(prepared, alignment, n, notes) if with_jacobian else None
         pairs.append(Pair(n, change, intensity, categories.get(n), expansion))
     return Comparison(
         tuple(timepoints), alignment, tuple(pairs), lesions, tracks, grid, tuple(images), tuple(masks), tuple(notes)
     )
+
+
+def _of(overrides: Sequence[LinkOverride], first: int, second: int) -> list[LinkOverride]:
+    return [one for one in overrides if one.timepoints == (first, second)]
 
 
 def _with_moved(found: TimepointLesions, timepoint: int, moved: Sequence[MovedDiameter], notes: list[str]):

@@ -46,7 +46,8 @@ def run(job: Job, context: JobContext) -> Result:
     Parameters: ``labels`` (name -> value of label maps), ``structure`` (which of them; all together by default),
     ``dates`` (YYYY-MM-DD for each scan; read from DICOM by default), ``criteria`` (id of a response criterion, or its
     file; "none"), ``engine`` (greedy, simpleitk, ants), ``anatomy`` (auto, brain, body), ``links`` (a person's
-    corrections of which lesion is which: list of {baseline_point, followup_point, linked}, LPS, mm),
+    corrections of which lesion is which: list of {baseline_point, followup_point, linked}, LPS, mm, and where these
+    are not the first two timepoints {baseline_timepoint, timepoint}, from 1),
     ``diameters`` (those that a person moved: list of {timepoint (from 1), lesion, which (longest, perpendicular), ends
     (LPS, mm)}), ``calibrate`` (False leaves out the calibration), ``test_retest_wcv`` (within-subject coefficient of
     variation of a repeated scan and segmentation), ``jacobian`` (True adds a map of local expansion by a deformable
@@ -158,6 +159,7 @@ def _links(job: Job) -> list[LinkOverride]:
     for record in job.parameters.get("links") or []:
         try:
             points = [tuple(float(x) for x in record[name]) for name in ("baseline_point", "followup_point")]
+            between = int(record.get("baseline_timepoint", 1)) - 1, int(record.get("timepoint", 2)) - 1
             if any(len(point) != 3 for point in points) or not isinstance(record["linked"], bool):
                 raise ValueError
         except (KeyError, TypeError, ValueError) as exception:
@@ -165,7 +167,7 @@ def _links(job: Job) -> list[LinkOverride]:
                 f"A corrected link is {record!r}.",
                 "It takes baseline_point and followup_point (three numbers, LPS, mm) and linked (true or false).",
             ) from exception
-        found.append(LinkOverride(*points, record["linked"]))
+        found.append(LinkOverride(*points, record["linked"], between))
     return found
 
 

@@ -54,7 +54,7 @@ def command_recipe(done: Done, command: str) -> str:
     """The command line that does the same without a window; ``command`` is how ``mriseg`` is started."""
     lines: list[str] = []
     if done.again:
-        lines.append("# Diameters that were moved by hand are in the scene only: the command measures them anew.")
+        lines.append("# Diameters moved and links corrected by hand are in the scene only: the command knows neither.")
     words = [_file(name, path, ".nrrd", lines) for name, path in zip(done.volumes, done.volumeFiles, strict=True)]
     words += ["--out", "compare-results"]
     if done.masks:

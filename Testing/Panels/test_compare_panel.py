@@ -159,6 +159,62 @@ def test_apply_look_move_edit_measure_again_save_reload(application, main_window
     assert ui.alignedCheckBox.checked and ui.measureAgainButton.enabled
 
 
+def test_links_are_corrected_undone_and_measured(application, loaded, wait_for, picture, tmp_path):
+    panel, volumes, masks = loaded
+    ui, scene = panel.ui, application.mrmlScene
+    _choose(panel, volumes, masks)
+
+    def run(button):
+        button.click()
+        wait_for(lambda: not panel._run.isRunning)
+        assert panel._run.state == RunState.DONE, ui.errorLabel.text
+
+    def choose(*rows):
+        ui.lesionList.clearSelection()
+        for row in rows:
+            ui.lesionList.item(row).setSelected(True)
+
+    run(ui.applyButton)
+    assert ["matched" in _lesions(ui)[0], "new" in _lesions(ui)[1]] == [True, True]
+    assert not ui.sameButton.enabled and not ui.correctionList.visible
+    choose(1)
+    assert not ui.sameButton.enabled and not ui.notSameButton.enabled, "a new lesion is linked with nothing"
+    choose(0, 1)
+    assert ui.sameButton.enabled and not ui.notSameButton.enabled
+    ui.sameButton.click()
+    assert "corrected since" in ui.summaryLabel.text and ui.correctionList.count == 1
+    assert "Same lesion: baseline 1" in ui.correctionList.item(0).text()
+    ui.undoCorrectionButton.click()
+    assert "corrected since" not in ui.summaryLabel.text and not ui.correctionList.visible
+    choose(0, 1)
+    ui.sameButton.click()
+    picture(panel, "compare-corrected")
+    run(ui.measureAgainButton)
+    # one lesion became two: nothing is new any more, in the list, the table and the category
+    assert "split" in _lesions(ui)[0] and len(_lesions(ui)) == 4, _lesions(ui)
+    assert "corrected since" not in ui.summaryLabel.text and ui.correctionList.visible
+    assert panel._result.lines[(2, 2, "longest")] is not None
+    assert panel._result.table.GetNumberOfRows() == 2, "the whole, and one lesion"
+    picture(panel, "compare-split")
+
+    # a part of it is parted again, by its own row; the later word counts
+    choose(3)
+    assert ui.notSameButton.enabled and "follow-up 2" in _lesions(ui)[3]
+    ui.notSameButton.click()
+    assert ui.correctionList.count == 2
+
+    # corrections are saved with the scene, before they are measured
+    path = str(tmp_path / "saved.mrb")
+    assert scene.WriteToMRB(path, None)
+    scene.Clear(0)
+    assert scene.ReadFromMRB(path)
+    panel.parent.exit()
+    panel.parent.enter()
+    assert ui.correctionList.count == 2 and "corrected since" in ui.summaryLabel.text
+    run(ui.measureAgainButton)
+    assert ["matched" in _lesions(ui)[0], "new" in _lesions(ui)[1]] == [True, True], _lesions(ui)
+
+
 def test_a_failed_registration_is_told_and_measures_natively(application, compare, wait_for, picture):
     from virtual_heads import head
 

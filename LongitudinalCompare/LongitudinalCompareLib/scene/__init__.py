@@ -16,18 +16,23 @@ from .loading import load_job
 from .nodes import (
     CompareNodes,
     align,
+    are_links_measured,
+    corrections_of,
     diameters_of,
     inputs_of,
     is_aligned,
+    links_of,
     nodes_of,
     record_of,
     remember_inputs,
+    set_corrections,
 )
 from .writing import new_inputs, write_parts
 
 __all__ = [
-    "CompareNodes", "add_results", "add_results_in_steps", "align", "diameters_of", "inputs_of", "is_aligned",
-    "nodes_of", "record_of", "remember_inputs", "update_results_in_steps",
+    "CompareNodes", "add_results", "add_results_in_steps", "align", "are_links_measured", "corrections_of",
+    "diameters_of", "inputs_of", "is_aligned", "links_of", "nodes_of", "record_of", "remember_inputs",
+    "set_corrections", "update_results_in_steps",
 ]  # fmt: skip
 
 

@@ -11,6 +11,8 @@ import numpy as np
 from MRISegSuiteLib.scene.parts import parts_of
 
 RECORD, INPUTS = "MRISegSuite.Comparison", "MRISegSuite.CompareInputs"
+#: Corrections of which lesion is which, made since the result was measured or before.
+CORRECTIONS = "MRISegSuite.LinkCorrections"
 #: Attribute of a diameter line: "timepoint lesion longest|perpendicular".
 DIAMETER = "MRISegSuite.Diameter"
 _TO_VOLUME, _TO_MASK = "MRISegSuiteTimepoint", "MRISegSuiteTimepointMask"
@@ -96,6 +98,29 @@ def remember_inputs(nodes: CompareNodes, **settings) -> None:
 def inputs_of(nodes: CompareNodes) -> dict:
     """What :func:`remember_inputs` was given."""
     return json.loads(nodes.table.GetAttribute(INPUTS) or "{}")
+
+
+def corrections_of(nodes: CompareNodes) -> list[dict]:
+    """A person's corrections of which lesion is which, in order: list of {text, links}.
+
+    They stay with the result, are saved with it, and are what it is measured again with.
+    """
+    return json.loads(nodes.table.GetAttribute(CORRECTIONS) or "[]")
+
+
+def set_corrections(nodes: CompareNodes, corrections: list[dict]) -> None:
+    """Replace the corrections of :func:`corrections_of`; the result has to be measured again."""
+    nodes.table.SetAttribute(CORRECTIONS, json.dumps(corrections) if corrections else None)
+
+
+def links_of(nodes: CompareNodes) -> list[dict]:
+    """All links of the corrections, as a job takes them."""
+    return [link for one in corrections_of(nodes) for link in one["links"]]
+
+
+def are_links_measured(nodes: CompareNodes) -> bool:
+    """False while there are corrections that the numbers do not know of."""
+    return links_of(nodes) == inputs_of(nodes).get("links", [])
 
 
 def align(nodes: CompareNodes, aligned: bool) -> None:

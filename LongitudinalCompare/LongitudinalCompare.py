@@ -29,6 +29,7 @@ from LongitudinalCompareLib import scene as compare_scene
 from LongitudinalCompareLib.compare_logic import CompareLogic
 from LongitudinalCompareLib.panel.lesion_list import entries_of
 from LongitudinalCompareLib.panel.link_corrections import LinkCorrections, LinkWidgets
+from LongitudinalCompareLib.panel.signing_section import SigningSection, SigningWidgets
 from LongitudinalCompareLib.panel.view_control import ViewControl, ViewWidgets
 from LongitudinalCompareLib.recipes import Done, command_recipe, python_recipe
 from LongitudinalCompareLib.response.criteria_files import DEFAULT, criteria
@@ -126,7 +127,7 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         self.logic = None
         self._parameterNode = None
         self._parameterNodeGuiTag = None
-        self._run = self._views = self._links = None
+        self._run = self._views = self._links = self._signing = None
         self._pending = self._done = None  # the run under way, and the last one: what the copy buttons describe
         self._result = None  # CompareNodes of the chosen result
         self._warnings = []
@@ -152,6 +153,13 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
             LinkWidgets(self.ui.sameButton, self.ui.notSameButton, self.ui.linkLabel, self.ui.correctionList,
                         self.ui.undoCorrectionButton),
             lambda: self._result, self._chosenLesions, self._onCorrected, self._jumpTo)
+        ui = self.ui
+        self._signing = SigningSection(
+            SigningWidgets(ui.pdfEdit, ui.keyEdit, ui.signedEdit, ui.openReportButton, ui.checkSignatureButton,
+                           ui.signatureLabel),
+            RunWidgets(ui.signButton, ui.sign_progressBar, ui.sign_stageLabel, ui.sign_reasonLabel,
+                       ui.sign_errorFrame, ui.sign_errorLabel, ui.sign_detailsButton, ui.sign_detailsText),
+            uiWidget, self._isOutdated)
         self._criteria = criteria()
         for one in self._criteria.values():
             self.ui.criteriaSelector.addItem(one.title, one.id)
@@ -189,8 +197,8 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         """The application or a reload takes the panel away: no process, no timer, no observer stays."""
         if self._run is not None:
             self._run.cleanup()
-        if self._views is not None:
             self._views.stop()
+            self._signing.cleanup()
         self._setParameterNode(None)
         self._observe([])
         self.removeObservers()
@@ -206,6 +214,7 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
     def _onSceneStartClose(self, caller, event):
         self._run.cancel(_("Cancelled, because the scene was closed."))
         self._views.stop()
+        self._signing.leave()
         self._observe([])
         self._result = self._done = None
         self._warnings = []
@@ -332,6 +341,7 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         self.ui.gateLabel.setText(self._gateText())
         self.ui.summaryLabel.setText(self._summary())
         self._fillLesions()
+        self._signing.showReport(self.logic.reportOf(nodes.table) if nodes is not None else None)
         if changed or (nodes is not None and self.ui.editSelector.count != len(nodes.masks)):
             self.ui.editSelector.clear()
             for n in range(len(nodes.masks) if nodes else 0):
@@ -457,7 +467,16 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
     def _markEdited(self):
         if not self._edited:
             self._edited = True
-            self.ui.summaryLabel.setText(self._summary())
+            self._showOutdated()
+
+    def _isOutdated(self):
+        """Whether the numbers and the report are older than what a person edited or corrected."""
+        return self._result is not None and (
+            self._edited or not compare_scene.are_links_measured(self._result))
+
+    def _showOutdated(self):
+        self.ui.summaryLabel.setText(self._summary())
+        self._signing.update()
 
     # -- what the buttons do -----------------------------------------------------------------------------------------
 
@@ -527,7 +546,7 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
             self._links.update()
 
     def _onCorrected(self):
-        self.ui.summaryLabel.setText(self._summary())
+        self._showOutdated()
         self._links.update()
 
     def _onEdit(self, checked=False):

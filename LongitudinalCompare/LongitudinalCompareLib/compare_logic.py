@@ -6,8 +6,10 @@ Everything here works in Slicer and in plain Python with slicer-core; nothing he
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import slicer
 
@@ -19,6 +21,8 @@ from MRISegSuiteLib.scene.job_logic import INPUTS, JobLogic
 
 from . import scene as compare_scene
 from .scene import CompareNodes
+
+_RUN = "MRISegSuite.Run"
 
 
 class CompareLogic(JobLogic):
@@ -32,6 +36,7 @@ class CompareLogic(JobLogic):
 
     def __init__(self):
         super().__init__("LongitudinalCompare")
+        self._folders = {}  # run -> its job folder, while this logic lives
 
     def process(self, volumeNodes: Sequence, maskNodes: Sequence = (), dates: Sequence[str] = (), criteria: str = "",
                 engine: str = "", anatomy: str = "auto", modelId: str = "", device: str = "auto", links: Sequence = (),
@@ -73,6 +78,7 @@ class CompareLogic(JobLogic):
             nodes = yield from compare_scene.add_results_in_steps(slicer.mrmlScene, folder, volumeNodes, maskNodes)
             compare_scene.remember_inputs(nodes, **given)
             compare_scene.set_corrections(nodes, _as_corrections(given["links"]))
+            self._keepFolder(nodes.table, folder)
             return nodes
 
         with _native(volumeNodes, maskNodes):
@@ -106,6 +112,7 @@ class CompareLogic(JobLogic):
         def load(folder):
             nodes = yield from compare_scene.update_results_in_steps(slicer.mrmlScene, folder, old)
             compare_scene.remember_inputs(nodes, **given)
+            self._keepFolder(nodes.table, folder)
             return nodes
 
         with _native(old.volumes, old.masks):
@@ -120,6 +127,18 @@ class CompareLogic(JobLogic):
     def nodesOf(tableNode) -> CompareNodes | None:
         """The nodes of the result whose table this is, None for other tables."""
         return compare_scene.nodes_of(slicer.mrmlScene, tableNode)
+
+    def reportOf(self, tableNode) -> Path | None:
+        """The report (PDF) of a result that this logic measured; it is in a temporary folder unless one was given."""
+        folder = self._folders.get(tableNode.GetAttribute(_RUN))
+        path = folder / "report.pdf" if folder is not None else None
+        return path if path is not None and path.is_file() else None
+
+    def _keepFolder(self, tableNode, folder: Path) -> None:
+        # Not by the node's ID, which another scene uses again: a report must never be taken for another patient's.
+        run = uuid.uuid4().hex
+        tableNode.SetAttribute(_RUN, run)
+        self._folders[run] = folder
 
     @staticmethod
     def align(nodes: CompareNodes, aligned: bool) -> None:

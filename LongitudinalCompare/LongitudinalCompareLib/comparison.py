@@ -134,9 +134,8 @@ def compare(
                 lesions[0], lesions[n], placed, timepoints[n].days, settings, _of(overrides, 0, n)
             )
             if change.matching is not None and change.matching.ignored:
-                notes.append(
-                    f"Corrected links that meet no lesion any more: {len(change.matching.ignored)} at timepoint {n + 1}."
-                )
+                count_ignored = len(change.matching.ignored)
+                notes.append(f"Corrected links that meet no lesion any more: {count_ignored} at timepoint {n + 1}.")
         intensity = _intensity(prepared, images, alignment, grid, n, notes) if trusted[n] else None
         expansion = _expansion(prepared, alignment, n, notes) if with_jacobian else None
         pairs.append(Pair(n, change, intensity, categories.get(n), expansion))

@@ -4,7 +4,11 @@ The job is the real one: the worker registers two virtual heads. The last test d
 patient, where the scans are at hand.
 """
 
+import importlib.util
 import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -16,6 +20,7 @@ from virtual_heads import add_heads
 from MRISegSuiteLib.panel.run_state import RunState
 
 pytest.importorskip("picsl_greedy", reason="picsl-greedy is not installed")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Pipelines"))
 
 
 @pytest.fixture
@@ -213,6 +218,76 @@ def test_links_are_corrected_undone_and_measured(application, loaded, wait_for, 
     assert ui.correctionList.count == 2 and "corrected since" in ui.summaryLabel.text
     run(ui.measureAgainButton)
     assert ["matched" in _lesions(ui)[0], "new" in _lesions(ui)[1]] == [True, True], _lesions(ui)
+
+
+def test_the_report_is_signed_and_checked(application, loaded, wait_for, picture, tmp_path):
+    """With a real key, in another process; the passphrase leaves no trace."""
+    if importlib.util.find_spec("pyhanko") is None:
+        pytest.skip("pyHanko is not installed")
+    from key_files import write_key
+
+    was_loaded = "pyhanko" in sys.modules
+    panel, volumes, _masks = loaded
+    ui, scene, secret = panel.ui, application.mrmlScene, "open-sesame-41"
+    ui.reportCollapsibleButton.collapsed = False
+    assert not ui.signButton.enabled and "There is no report" in ui.sign_reasonLabel.text
+    _choose(panel, volumes)
+    ui.applyButton.click()
+    wait_for(lambda: not panel._run.isRunning)
+    assert panel._run.state == RunState.DONE, ui.errorLabel.text
+    assert ui.openReportButton.enabled and ui.pdfEdit.currentPath.endswith("report.pdf")
+    assert "file with your key" in ui.sign_reasonLabel.text
+    ui.keyEdit.setCurrentPath(str(write_key(tmp_path / "reader.p12", passphrase=secret)))
+    signed = tmp_path / "signed.pdf"
+    assert "where to save" in ui.sign_reasonLabel.text
+    ui.signedEdit.setCurrentPath(str(signed))
+    unsigned = Path(ui.pdfEdit.currentPath).read_bytes()
+
+    def sign(passphrase, accept=True):
+        ui.signButton.click()
+        dialog = panel._signing.dialog
+        assert dialog.edit.echoMode == dialog.edit.EchoMode.Password
+        dialog.edit.setText(passphrase)
+        picture(SimpleNamespace(parent=dialog.dialog), "compare-passphrase")
+        dialog.dialog.accept() if accept else dialog.dialog.reject()
+        if accept:
+            for child in psutil.Process(os.getpid()).children(recursive=True):
+                assert secret not in " ".join(child.cmdline())
+        wait_for(lambda: not panel._signing.isRunning)
+
+    sign(secret, accept=False)
+    assert not signed.exists() and not ui.signatureLabel.text
+    sign("wrong")
+    assert not signed.exists() and "passphrase is wrong" in ui.sign_errorLabel.text and ui.sign_errorFrame.visible
+    picture(panel, "compare-sign-failed")
+    sign(secret)
+    assert "Signed by Dr. A. Reader" in ui.signatureLabel.text and ui.pdfEdit.currentPath == str(signed)
+    assert not ui.sign_errorFrame.visible
+    picture(panel, "compare-signed")
+
+    def check():
+        ui.checkSignatureButton.click()
+        wait_for(lambda: not panel._signing.isRunning)
+        return ui.signatureLabel.text
+
+    assert "signed by Dr. A. Reader" in check() and "not a byte has changed" in check()
+    content = bytearray(signed.read_bytes())
+    content[len(unsigned) // 2] ^= 1
+    signed.write_bytes(bytes(content))
+    assert "NOT what was signed" in check()
+    picture(panel, "compare-signature-broken")
+
+    assert ("pyhanko" in sys.modules) == was_loaded, "signing was loaded into this process"
+    path = tmp_path / "scene.mrml"
+    scene.SetURL(str(path))
+    assert scene.Commit()
+    kept = [path, *Path(application.app.temporaryPath).rglob("*"), *panel.logic.jobFolder.rglob("*")]
+    assert not any(secret.encode() in one.read_bytes() for one in kept if one.is_file())
+    # a result that was edited since has to be measured again before its report is signed
+    ui.pdfEdit.setCurrentPath(str(panel.logic.reportOf(panel._result.table)))
+    assert ui.signButton.enabled
+    panel._markEdited()
+    assert not ui.signButton.enabled and "measure again" in ui.sign_reasonLabel.text
 
 
 def test_a_failed_registration_is_told_and_measures_natively(application, compare, wait_for, picture):

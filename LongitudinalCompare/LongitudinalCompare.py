@@ -6,14 +6,14 @@ thin; the work is in LongitudinalCompareLib and MRISegSuiteLib (what every modul
 
 from __future__ import annotations
 
-import re
+import os
 from enum import Enum
 from html import escape
 
 import qt
 import slicer
 import vtk
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLTableNode
+from slicer import vtkMRMLTableNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import parameterNodeWrapper
@@ -30,10 +30,12 @@ from LongitudinalCompareLib.compare_logic import CompareLogic
 from LongitudinalCompareLib.panel.lesion_list import entries_of
 from LongitudinalCompareLib.panel.link_corrections import LinkCorrections, LinkWidgets
 from LongitudinalCompareLib.panel.signing_section import SigningSection, SigningWidgets
+from LongitudinalCompareLib.panel.timepoint_rows import Row, TimepointRows, read_rows, write_rows
 from LongitudinalCompareLib.panel.view_control import ViewControl, ViewWidgets
 from LongitudinalCompareLib.recipes import Done, command_recipe, python_recipe
 from LongitudinalCompareLib.response.criteria_files import DEFAULT, criteria
 from LongitudinalCompareLib.scene.views import jump_to
+from MRISegSuiteLib.errors import SuiteError
 from MRISegSuiteLib.models.card import SHAPE_BACKENDS
 from MRISegSuiteLib.models.registry import Registry
 from MRISegSuiteLib.panel.copying import file_of_node, suite_command
@@ -42,8 +44,6 @@ from MRISegSuiteLib.panel.logic_runner import LogicRunner
 from MRISegSuiteLib.panel.run_control import RunControl, RunWidgets
 
 _EDITED = slicer.vtkSegmentation.SourceRepresentationModified
-_MOST = 4  # timepoints in the panel; scripts take any number
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _GATE_COLORS = {"good": "#2e7d32", "check": "#b26a00", "failed": "#c62828"}
 
 
@@ -92,25 +92,14 @@ class CompareAnatomy(Enum):
 class LongitudinalCompareParameterNode:
     """What the panel remembers, saved with the scene.
 
-    volume1 … volume4: the scans in the order of time. mask1 … mask4: their lesions (may be empty).
-    date1 … date4: YYYY-MM-DD (may be empty).
+    timepointCount: how many scans there are; the scans themselves, their lesions and dates are references and
+        parameters with numbers in their names (see LongitudinalCompareLib.panel.timepoint_rows).
     criteria: id of the response criterion. modelId: segments where there are no masks; empty: nothing does.
     engine, anatomy: how the scans are registered.
     result: table of the shown result.
     """
 
-    volume1: vtkMRMLScalarVolumeNode
-    volume2: vtkMRMLScalarVolumeNode
-    volume3: vtkMRMLScalarVolumeNode
-    volume4: vtkMRMLScalarVolumeNode
-    mask1: vtkMRMLSegmentationNode
-    mask2: vtkMRMLSegmentationNode
-    mask3: vtkMRMLSegmentationNode
-    mask4: vtkMRMLSegmentationNode
-    date1: str = ""
-    date2: str = ""
-    date3: str = ""
-    date4: str = ""
+    timepointCount: int = 2
     criteria: str = DEFAULT
     modelId: str = ""
     engine: CompareEngine = CompareEngine.automatic
@@ -127,7 +116,7 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         self.logic = None
         self._parameterNode = None
         self._parameterNodeGuiTag = None
-        self._run = self._views = self._links = self._signing = None
+        self._run = self._views = self._links = self._signing = self._timepoints = None
         self._pending = self._done = None  # the run under way, and the last one: what the copy buttons describe
         self._result = None  # CompareNodes of the chosen result
         self._warnings = []
@@ -165,11 +154,12 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
             self.ui.criteriaSelector.addItem(one.title, one.id)
         self.ui.criteriaSelector.addItem(_("None"), "none")
         self.ui.resultTable.verticalHeader().setVisible(False)
-        selectors = [f"{what}{n}Selector" for n in range(1, _MOST + 1) for what in ("volume", "mask")]
-        selectors.append("resultSelector")
-        give_buddies(self.ui, selectors)
-        for name in selectors:  # a long name of a node must not make the panel wide
-            getattr(self.ui, name).sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
+        give_buddies(ui, ["resultSelector"])
+        # A long name of a node must not make the panel wide.
+        ui.resultSelector.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
+        self._timepoints = TimepointRows(
+            ui.timepointsFrame.layout(), ui.addTimepointButton, ui.sortTimepointsButton,
+            lambda: self._parameterNode.parameterNode if self._parameterNode is not None else None)
         # Only tables of comparisons are results.
         self.ui.resultSelector.addAttribute("vtkMRMLTableNode", "MRISegSuite.Comparison")
 
@@ -187,6 +177,8 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         self.ui.lesionList.connect("itemSelectionChanged()", self._onLesionsChosen)
         self.ui.criteriaSelector.connect("currentIndexChanged(int)", self._onCriterion)
         self.ui.modelSelector.connect("currentIndexChanged(int)", self._onModel)
+        self.ui.saveFilesButton.connect("clicked(bool)", self._onSaveFiles)
+        self.ui.filesFolderEdit.connect("currentPathChanged(QString)", lambda _path: self._updateButtons())
         self.ui.copyPythonButton.connect("clicked(bool)", self._onCopyPython)
         self.ui.copyCommandButton.connect("clicked(bool)", self._onCopyCommand)
         self._initializeParameterNode()
@@ -250,12 +242,10 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
 
     def _inputs(self):
         """(volumes, masks, dates) as chosen; rows without a volume count only where a later one has one."""
-        parameters = self._parameterNode
-        rows = [(getattr(parameters, f"volume{n}"), getattr(parameters, f"mask{n}"),
-                 getattr(parameters, f"date{n}").strip()) for n in range(1, _MOST + 1)]
-        while rows and rows[-1][0] is None:
+        rows = self._timepoints.rows()
+        while rows and rows[-1].volume is None:
             rows.pop()
-        return [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
+        return [row.volume for row in rows], [row.mask for row in rows], [row.date for row in rows]
 
     def _missing(self):
         """What is missing before a run can start, or None."""
@@ -269,7 +259,7 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
                 return _("The volume \"{name}\" holds no image. Choose another one.").format(name=node.GetName())
         if any(masks) and None in masks:
             return _("Choose the lesions of every scan, or of none.")
-        if any(dates) and not all(_DATE.fullmatch(text) for text in dates):
+        if any(dates) and not all(row.hasDate for row in self._timepoints.rows()[:len(volumes)]):
             return _("Give the date of every scan as YYYY-MM-DD, or of none.")
         if any(dates) and sorted(set(dates)) != dates:
             return _("The dates are not in the order of the scans.")
@@ -309,6 +299,7 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
     def _update(self, caller=None, event=None):
         if self._parameterNode is None:
             return
+        self._timepoints.update()
         reason = self._missing()
         self._run.setReason(reason is not None, reason or self._intention())
         self._updating = True
@@ -435,6 +426,8 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
                        self.ui.lesionList):
             widget.setEnabled(there)
         self.ui.alignedCheckBox.setEnabled(there and bool(nodes.transforms))
+        report = self.logic.reportOf(nodes.table) if there else None
+        self.ui.saveFilesButton.setEnabled(report is not None and os.path.isdir(self.ui.filesFolderEdit.currentPath))
         self.ui.showPlotButton.setEnabled(there and nodes.chart is not None)
         self.ui.copyPythonButton.setEnabled(self._done is not None)
         self.ui.copyCommandButton.setEnabled(self._done is not None)
@@ -557,6 +550,14 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         editor.setSegmentationNode(segmentation)
         editor.setSourceVolumeNode(volume)
 
+    def _onSaveFiles(self, checked=False):
+        try:
+            names = self.logic.saveFiles(self._result.table, self.ui.filesFolderEdit.currentPath)
+        except SuiteError as error:
+            self.ui.savedLabel.setText(str(error))
+        else:
+            self.ui.savedLabel.setText(_("Saved: {names}").format(names=", ".join(names)))
+
     def _onCopyPython(self, checked=False):
         self._copy(python_recipe(self._done), _("The Python script was copied."))
 
@@ -592,9 +593,9 @@ class LongitudinalCompareTest(ScriptedLoadableModuleTest):
 
     def test_parameterNodeRemembersItsValues(self):
         parameters = LongitudinalCompareLogic().getParameterNode()
-        volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "scan")
-        parameters.volume1 = volume
+        volumes = [slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", f"scan {n}") for n in range(5)]
+        write_rows(parameters.parameterNode, [Row(volume, None, "2024-01-01") for volume in volumes])
         parameters.engine = CompareEngine.simpleitk
         again = LongitudinalCompareLogic().getParameterNode()
-        self.assertEqual(again.volume1, volume)
+        self.assertEqual([row.volume for row in read_rows(again.parameterNode)], volumes)
         self.assertEqual(again.engine, CompareEngine.simpleitk)

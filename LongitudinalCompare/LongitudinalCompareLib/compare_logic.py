@@ -6,6 +6,7 @@ Everything here works in Slicer and in plain Python with slicer-core; nothing he
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -13,9 +14,11 @@ from pathlib import Path
 
 import slicer
 
-from MRISegSuiteLib.errors import BadArguments
-from MRISegSuiteLib.jobs import Job
+from MRISegSuiteLib.errors import BadArguments, error_from_write
+from MRISegSuiteLib.files import replace, write_json
+from MRISegSuiteLib.jobs import Job, Result
 from MRISegSuiteLib.models.registry import Registry
+from MRISegSuiteLib.scene import dicom_origin
 from MRISegSuiteLib.scene.exporting import label_image_of_segmentation, write_volume_for_job
 from MRISegSuiteLib.scene.job_logic import INPUTS, JobLogic
 
@@ -23,6 +26,8 @@ from . import scene as compare_scene
 from .scene import CompareNodes
 
 _RUN = "MRISegSuite.Run"
+#: Roles of the files that a person keeps begin so.
+_SAVED = ("report", "picture", "table", "dicom")
 
 
 class CompareLogic(JobLogic):
@@ -47,7 +52,8 @@ class CompareLogic(JobLogic):
             volumeNodes: two or more vtkMRMLScalarVolumeNode, the baseline first, in the order of time.
             maskNodes: for each the segmentation of its lesions (vtkMRMLSegmentationNode; all segments together count);
                 none: the model segments, or where there is no model either nothing is measured.
-            dates: for each "YYYY-MM-DD"; none: no growth rates.
+            dates: for each "YYYY-MM-DD"; none: those of the DICOM files that all volumes were loaded from, where they
+                are in order; otherwise there are no growth rates.
             criteria: id of a response criterion; empty for the default, "none" for none.
             engine: "greedy", "simpleitk" or "ants"; empty for the default.
             anatomy: what the registration looks at: "auto", "brain" or "body".
@@ -68,8 +74,9 @@ class CompareLogic(JobLogic):
         """
         volumeNodes, maskNodes = list(volumeNodes), list(maskNodes)
         self._check(volumeNodes, maskNodes)
-        given = {"dates": list(dates), "criteria": criteria, "engine": engine, "links": list(links),
-                 "anatomy": anatomy if anatomy != "auto" else "", "modelId": modelId, "device": device}
+        given = {"dates": list(dates) or _dates_of(volumeNodes), "criteria": criteria, "engine": engine,
+                 "links": list(links), "anatomy": anatomy if anatomy != "auto" else "", "modelId": modelId,
+                 "device": device}
 
         def writeJob(folder):
             return self._writeJob(folder, volumeNodes, maskNodes, given, [])
@@ -134,6 +141,31 @@ class CompareLogic(JobLogic):
         path = folder / "report.pdf" if folder is not None else None
         return path if path is not None and path.is_file() else None
 
+    def saveFiles(self, tableNode, folder) -> list[str]:
+        """Copy report, pictures, table, DICOM SEG and SR of a result (see :meth:`reportOf`) into a folder.
+
+        Returns:
+            The names of the files.
+
+        Raises:
+            BadArguments: this logic has not measured the result. DiskFull, UnwritableOutput
+        """
+        report = self.reportOf(tableNode)
+        if report is None:
+            raise BadArguments("The files of this result are not there any more.", "Measure it again.")
+        files = Result.read(report.parent).files
+        names = [name for role, name in files.items() if role.startswith(_SAVED)]
+        for name in names:
+            target = Path(folder) / name
+            aside = target.with_name(f".{name}.tmp")
+            try:
+                shutil.copyfile(report.parent / name, aside)
+                replace(aside, target)
+            except OSError as exception:
+                aside.unlink(missing_ok=True)
+                raise error_from_write(exception, target) from exception
+        return names
+
     def _keepFolder(self, tableNode, folder: Path) -> None:
         # Not by the node's ID, which another scene uses again: a report must never be taken for another patient's.
         run = uuid.uuid4().hex
@@ -165,6 +197,11 @@ class CompareLogic(JobLogic):
             path = write_volume_for_job(node, folder / INPUTS / f"timepoint{number}")
             inputs["images"].append(str(path))
             nodeNames[path] = node.GetName()
+            files = dicom_origin.files_of(node)
+            if files:  # what DICOM SEG and SR refer to; measured is the volume as it is in the scene
+                listing = folder / INPUTS / f"timepoint{number}" / "dicom.json"
+                write_json(listing, files)
+                inputs[f"dicom_{number}"] = str(listing)
         for number, (node, volumeNode) in enumerate(zip(maskNodes, volumeNodes), start=1):
             inputs.setdefault("masks", [])
             path = _write_mask(node, volumeNode, folder / INPUTS / f"mask{number}.nrrd")
@@ -181,6 +218,12 @@ class CompareLogic(JobLogic):
             model = registry.choose(task, given["modelId"]).to_record()
         Job("compare", inputs, parameters, model).write(folder)
         return warnings, nodeNames
+
+
+def _dates_of(volumeNodes) -> list[str]:
+    """Dates from DICOM where all are known and in order (those of anonymized scans are often all the same)."""
+    dates = [dicom_origin.date_of(node) for node in volumeNodes]
+    return dates if all(dates) and sorted(set(dates)) == dates else []
 
 
 def _as_corrections(links) -> list[dict]:

@@ -42,7 +42,9 @@ def run(job: Job, context: JobContext) -> Result:
     """Align scans and say what changed.
 
     Inputs: ``images``: two or more scans, the baseline first, in the order of time; ``masks``: for each the mask of
-    its lesions, in its own grid; ``registration_masks``: for each a brain (or body) mask from elsewhere.
+    its lesions, in its own grid; ``registration_masks``: for each a brain (or body) mask from elsewhere;
+    ``dicom_1``, ``dicom_2`` …: JSON file with the list of the DICOM files that the scan of a timepoint came from (for
+    DICOM SEG and SR, where ``images`` are not the DICOM folders themselves).
     Parameters: ``labels`` (name -> value of label maps), ``structure`` (which of them; all together by default),
     ``dates`` (YYYY-MM-DD for each scan; read from DICOM by default), ``criteria`` (id of a response criterion, or its
     file; "none"), ``engine`` (greedy, simpleitk, ants), ``anatomy`` (auto, brain, body), ``links`` (a person's
@@ -94,7 +96,8 @@ def run(job: Job, context: JobContext) -> Result:
     for text in found.notes:
         context.warn(text)
     calibrations = _calibrate(timepoints, job)
-    return write_results(found, calibrations, model, context, _SHARE["measure"])
+    sources = [job.inputs.get(f"dicom_{n}") for n in range(1, len(paths) + 1)]
+    return write_results(found, calibrations, model, context, _SHARE["measure"], sources)
 
 
 def _checked(job: Job) -> tuple[list[str], list[str], list[str]]:

@@ -36,9 +36,14 @@ JACOBIAN = "jacobian"
 
 
 def write_results(
-    found: Comparison, calibrations: Sequence[Calibration], model: dict | None, context: JobContext, begin: float
+    found: Comparison, calibrations: Sequence[Calibration], model: dict | None, context: JobContext, begin: float,
+    dicom_sources: Sequence[str | None] = (),
 ) -> Result:
-    """Write everything into the job's folder; ``begin`` is the fraction of the job done so far."""
+    """Write everything into the job's folder; ``begin`` is the fraction of the job done so far.
+
+    ``dicom_sources`` are of each timepoint the list of the DICOM files that its scan came from (see
+    ``dicom_objects.source_series``), None where it came from none.
+    """
     context.progress("Writing the results", begin)
     folder = context.folder
     result = Result(model=model, parameters={"engine": found.alignment.engine, "days": _days(found)})
@@ -56,7 +61,7 @@ def write_results(
             name = f"{JACOBIAN}_{pair.number + 1}"
             result.files[name] = write_image(pair.expansion, folder / f"{name}.nrrd").name
     _write_masks(found, result, folder, model)
-    _write_dicom(found, result, folder, model, context)
+    _write_dicom(found, result, folder, model, context, dicom_sources)
     result.warnings = list(context.warnings)
     write_json(folder / "lesions.json", lesion_record(found))
     result.files[LESIONS] = "lesions.json"
@@ -97,9 +102,11 @@ def _write_masks(found: Comparison, result: Result, folder: Path, model: dict | 
         result.files[f"{MASK}_{n}"] = path.name
 
 
-def _write_dicom(found: Comparison, result: Result, folder: Path, model: dict | None, context: JobContext) -> None:
-    """DICOM SEG and SR of each timepoint that came as a DICOM folder; what cannot be made is told."""
-    is_dicom = [_is_dicom(one.path) for one in found.timepoints]
+def _write_dicom(found: Comparison, result: Result, folder: Path, model: dict | None, context: JobContext,
+                 sources: Sequence[str | None] = ()) -> None:  # fmt: skip
+    """DICOM SEG and SR of each timepoint that came from DICOM; what cannot be made is told."""
+    sources = sources or [None] * len(found.timepoints)
+    is_dicom = [given is not None or _is_dicom(one.path) for one, given in zip(found.timepoints, sources, strict=True)]
     if not any(is_dicom) or not found.lesions:
         return
     try:
@@ -116,8 +123,8 @@ def _write_dicom(found: Comparison, result: Result, folder: Path, model: dict | 
         uids = {number: str(generate_uid()) for members in numbered for number in members}
     for n, one in enumerate(found.timepoints):
         what = f"No DICOM SEG and SR of the {one.label}"
-        if not is_dicom[n] or not Path(one.path).is_dir():
-            context.warn(f"{what}: its scan was not given as a DICOM folder.")
+        if sources[n] is None and not (is_dicom[n] and Path(one.path).is_dir()):
+            context.warn(f"{what}: its scan did not come from DICOM.")
             continue
         lesions, changes = found.lesions[n], {}
         if numbered is None:
@@ -127,10 +134,11 @@ def _write_dicom(found: Comparison, result: Result, folder: Path, model: dict | 
             members = numbered[n]
             changes = _changes_at(found, numbered, n) if n else {}
         try:
-            files = write_timepoint(folder, str(n + 1), one.path, one.mask, lesions, members, uids, changes,
+            series = sources[n] or one.path
+            files = write_timepoint(folder, str(n + 1), series, one.mask, lesions, members, uids, changes,
                                     model["id"] if model else None)  # fmt: skip
         except BadInput as error:
-            context.warn(f"{what}: {error.message.replace(one.path, 'its folder')}")
+            context.warn(f"{what}: {error.message.replace(series, 'its folder')}")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             # The texts of such errors may repeat what a header says of a person: they stay out of the log.
             context.warn(f"{what}: the headers of its series do not allow it ({type(error).__name__}).")

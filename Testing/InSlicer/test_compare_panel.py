@@ -23,12 +23,11 @@ class ComparePanelTest(ApplicationTest):
 
     def test_the_whole_way(self):
         volumes, masks = add_heads(slicer.mrmlScene)
-        for n, (volume, mask) in enumerate(zip(volumes, masks), start=1):
-            getattr(self.ui, f"volume{n}Selector").setCurrentNode(volume)
-            getattr(self.ui, f"mask{n}Selector").setCurrentNode(mask)
-        self.ui.date1Edit.setText("2024-01-01")
-        self.ui.date2Edit.setText("2024-07-01")
-        self.widget._parameterNode.date1, self.widget._parameterNode.date2 = "2024-01-01", "2024-07-01"
+        rows = zip(self.widget._timepoints.frames, volumes, masks, ("2024-01-01", "2024-07-01"))
+        for frame, volume, mask, date in rows:
+            frame.volumeSelector.setCurrentNode(volume)
+            frame.maskSelector.setCurrentNode(mask)
+            frame.dateEdit.setText(date)
         self.assertTrue(self.ui.applyButton.enabled, self.ui.reasonLabel.text)
         self.ui.applyButton.click()
         self._finish()

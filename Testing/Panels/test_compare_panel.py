@@ -30,11 +30,13 @@ def loaded(application, compare):
 
 
 def _choose(panel, volumes, masks=(None, None), dates=("", "")):
-    parameters = panel._parameterNode
-    for n, (volume, mask, date) in enumerate(zip(volumes, masks, dates, strict=True), start=1):
-        setattr(parameters, f"volume{n}", volume)
-        setattr(parameters, f"mask{n}", mask)
-        setattr(parameters, f"date{n}", date)
+    rows = panel._timepoints
+    while len(rows.frames) < len(volumes):
+        panel.ui.addTimepointButton.click()
+    for frame, volume, mask, date in zip(rows.frames, volumes, masks, dates, strict=True):
+        frame.volumeSelector.setCurrentNode(volume)
+        frame.maskSelector.setCurrentNode(mask)
+        frame.dateEdit.setText(date)
 
 
 def _lesions(ui):
@@ -43,27 +45,57 @@ def _lesions(ui):
 
 def test_the_reason_why_apply_is_disabled_is_always_visible(application, loaded, picture):
     panel, volumes, masks = loaded
-    ui, parameters = panel.ui, panel._parameterNode
+    ui, (first, second) = panel.ui, panel._timepoints.frames
     assert not ui.applyButton.enabled and "Choose a baseline and a follow-up" in ui.reasonLabel.text
     picture(panel, "compare-empty")
-    parameters.volume1 = parameters.volume2 = volumes[0]
+    for frame in (first, second):
+        frame.volumeSelector.setCurrentNode(volumes[0])
     assert "chosen twice" in ui.reasonLabel.text
-    parameters.volume2 = volumes[1]
+    second.volumeSelector.setCurrentNode(volumes[1])
     assert ui.applyButton.enabled and "Nothing is measured" in ui.reasonLabel.text
-    parameters.mask1 = masks[0]
+    first.maskSelector.setCurrentNode(masks[0])
     assert not ui.applyButton.enabled and "every scan, or of none" in ui.reasonLabel.text
-    parameters.mask2 = masks[1]
-    ui.date1Edit.setText("2024-07-01")
+    second.maskSelector.setCurrentNode(masks[1])
+    first.dateEdit.setText("2024-07-01")
     assert "YYYY-MM-DD" in ui.reasonLabel.text
-    ui.date2Edit.setText("2024-01-01")
+    second.dateEdit.setText("2024-01-01")
     assert "not in the order" in ui.reasonLabel.text
-    ui.date2Edit.setText("2024-12-31")
+    second.dateEdit.setText("2024-12-31")
     assert ui.applyButton.enabled and "measures their lesions" in ui.reasonLabel.text
     assert ui.criteriaSelector.count == 5 and "not been checked" in ui.criterionLabel.text
-    for collapsible in (ui.moreCollapsibleButton, ui.settingsCollapsibleButton):
+    for collapsible in (ui.settingsCollapsibleButton, ui.reportCollapsibleButton):
         collapsible.collapsed = False
     picture(panel, "compare-unfolded")
     assert panel.parent.minimumSizeHint().width() <= 400
+
+
+def test_any_number_of_timepoints_sorted_removed_and_remembered(application, compare, picture):
+    from slicer import vtkMRMLScalarVolumeNode as Volume
+
+    panel, ui, rows = compare, compare.ui, compare._timepoints
+    volumes = [application.mrmlScene.AddNewNodeByClass(Volume.__name__, f"visit {n}") for n in range(1, 7)]
+    dates = ["2024-01-01", "2024-03-01", "2024-02-01", "2024-06-01", "2024-05-01", "2024-04-01"]
+    _choose(panel, volumes, [None] * 6, dates)
+    assert len(rows.frames) == 6 and "not in the order" not in ui.reasonLabel.text  # they hold no image
+    picture(panel, "compare-six")
+    assert panel.parent.minimumSizeHint().width() <= 400
+    ui.sortTimepointsButton.click()
+    order = [volumes[n] for n in (0, 2, 1, 5, 4, 3)]
+    assert [frame.volumeSelector.currentNode() for frame in rows.frames] == order
+    assert [frame.dateEdit.text for frame in rows.frames] == sorted(dates)
+    rows.frames[1].removeButton.click()
+    assert [row.volume for row in rows.rows()] == order[:1] + order[2:] and len(rows.frames) == 5
+    rows.frames[4].dateEdit.setText("June")
+    assert not ui.sortTimepointsButton.enabled
+    panel.parent.exit()
+    application.mrmlScene.RemoveNode(order[2])
+    panel.parent.enter()
+    assert rows.frames[1].volumeSelector.currentNode() is None and rows.frames[2].dateEdit.text == "2024-04-01"
+    for _ in range(3):
+        rows.frames[-1].removeButton.click()
+    assert len(rows.frames) == 2 and not rows.frames[0].removeButton.visible
+    application.mrmlScene.Clear(0)
+    assert [row.volume for row in rows.rows()] == [None, None] and not rows.frames[0].dateEdit.text
 
 
 def test_apply_look_move_edit_measure_again_save_reload(application, main_window, loaded, wait_for, picture, tmp_path):
@@ -288,6 +320,63 @@ def test_the_report_is_signed_and_checked(application, loaded, wait_for, picture
     assert ui.signButton.enabled
     panel._markEdited()
     assert not ui.signButton.enabled and "measure again" in ui.sign_reasonLabel.text
+
+
+def test_scans_from_dicom_get_seg_and_sr_where_they_still_are_their_series(
+        application, compare, wait_for, tmp_path, monkeypatch):
+    hd = pytest.importorskip("highdicom", reason="highdicom is not installed")
+    from dicom_series import write_series
+    from slicer_stand_in.dicom_database import DicomDatabase
+    from virtual_heads import add_heads
+
+    from MRISegSuiteLib.scene.exporting import image_of_volume
+
+    panel, ui = compare, compare.ui
+    volumes, masks = add_heads(application.mrmlScene)
+    for n, node in enumerate(volumes, start=1):
+        write_series(tmp_path / f"series{n}", image_of_volume(node), f"2024010{n}")
+    database = DicomDatabase(tmp_path)
+    monkeypatch.setattr(application, "dicomDatabase", database, raising=False)
+    for n, node in enumerate(volumes, start=1):
+        files = sorted((tmp_path / f"series{n}").iterdir())
+        node.SetAttribute("DICOM.instanceUIDs", " ".join(database.instanceForFile(str(file)) for file in files))
+
+    def run(button):
+        button.click()
+        wait_for(lambda: not panel._run.isRunning)
+        assert panel._run.state == RunState.DONE, ui.errorLabel.text
+        saved = tmp_path / f"saved{len(list(tmp_path.glob('saved*')))}"
+        saved.mkdir()
+        ui.filesFolderEdit.setCurrentPath(str(saved))
+        ui.saveFilesButton.click()
+        return saved
+
+    _choose(panel, volumes, masks)
+    saved = run(ui.applyButton)
+    assert not panel._warnings, panel._warnings  # the dates are those of the series
+    assert {"report.html", "report.pdf", "table.csv"} <= {one.name for one in saved.iterdir()}
+    assert "report.pdf" in ui.savedLabel.text
+    for n, (node, mask) in enumerate(zip(volumes, masks, strict=True), start=1):
+        segmentation = hd.seg.segread(str(saved / f"lesions_{n}_seg.dcm"))
+        assert hd.sr.srread(str(saved / f"lesions_{n}_sr.dcm")).PatientID == "P1"
+        volume = segmentation.get_volume(combine_segments=True)
+        points = volume.map_indices_to_reference(np.argwhere(volume.array > 0))
+        array = application.util.arrayFromSegmentBinaryLabelmap(mask, "lesion", node)
+        image = image_of_volume(node)  # lies under the transform of the result
+        world = application.util.arrayFromTransformMatrix(panel._result.transforms[n])
+        back = np.diag([-1.0, -1, 1, 1]) @ world @ np.diag([-1.0, -1, 1, 1])
+        moved = np.c_[points, np.ones(len(points))] @ back.T
+        indices = np.array([image.TransformPhysicalPointToIndex(point.tolist()) for point in moved[:, :3]])
+        assert array[tuple(indices.T[::-1])].all() and len(points) == np.count_nonzero(array)
+
+    # a volume that was cropped since is measured as it is, but is not its series any more
+    ui.alignedCheckBox.click()
+    cropped = image_of_volume(volumes[1])[:, :-2, :]
+    application.util.updateVolumeFromArray(volumes[1], sitk.GetArrayFromImage(cropped))
+    masks[1].SetReferenceImageGeometryParameterFromVolumeNode(volumes[1])
+    saved = run(ui.measureAgainButton)
+    assert (saved / "lesions_1_seg.dcm").is_file() and not (saved / "lesions_2_seg.dcm").exists()
+    assert any("follow-up: The scan does not lie on the grid" in text for text in panel._warnings), panel._warnings
 
 
 def test_a_failed_registration_is_told_and_measures_natively(application, compare, wait_for, picture):

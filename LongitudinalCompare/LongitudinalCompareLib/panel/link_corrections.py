@@ -63,13 +63,17 @@ class LinkCorrections:
         entries = self._chosen() if nodes is not None else []
         able = [isinstance(what(compare_scene.record_of(nodes), entries), dict) if entries else False
                 for what in (same, not_same)]
+        there = nodes is not None and any(
+            one["lesions"] for one in compare_scene.record_of(nodes)["pairs"])
+        for widget in (widgets.sameButton, widgets.notSameButton):
+            widget.setVisible(there)
         widgets.sameButton.setEnabled(able[0])
         widgets.notSameButton.setEnabled(able[1])
-        widgets.linkLabel.setText(self._hint(nodes, entries, any(able)))
+        widgets.linkLabel.setText(self._hint(nodes, entries, there, any(able)))
         widgets.linkLabel.setVisible(bool(widgets.linkLabel.text))
 
-    def _hint(self, nodes, entries, able: bool) -> str:
-        if nodes is None or able:
+    def _hint(self, nodes, entries, there: bool, able: bool) -> str:
+        if not there or able:
             return ""
         if len(entries) == 2:
             return same(compare_scene.record_of(nodes), entries)

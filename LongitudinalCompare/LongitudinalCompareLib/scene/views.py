@@ -19,20 +19,27 @@ def view_name(timepoint: int) -> str:
     return f"Timepoint{timepoint}"
 
 
+#: More views than this beside each other would be too narrow.
+_MOST_IN_A_ROW = 4
+
+
 def layout_description(labels: list[str]) -> str:
-    """A slice view for each timepoint beside each other; below them a plot."""
-    views = "".join(
+    """A slice view for each timepoint beside each other, in several rows where there are many; below them a plot."""
+    views = [
         f'<item><view class="vtkMRMLSliceNode" singletontag="{view_name(n)}">'
         '<property name="orientation" action="default">Axial</property>'
         f'<property name="viewlabel" action="default">{n}</property>'
         f'<property name="viewcolor" action="default">{_COLORS[(n - 1) % len(_COLORS)]}</property>'
         f'<property name="viewgroup" action="default">{_GROUP}</property></view></item>'
         for n in range(1, len(labels) + 1)
-    )
+    ]
+    rows = -(-len(views) // _MOST_IN_A_ROW)
+    size = -(-len(views) // rows)
+    parts = [f'<layout type="horizontal">{"".join(views[n : n + size])}</layout>' for n in range(0, len(views), size)]
     return (
         '<layout type="vertical" split="true">'
-        f'<item splitSize="700"><layout type="horizontal">{views}</layout></item>'
-        '<item splitSize="300"><view class="vtkMRMLPlotViewNode" singletontag="PlotView1">'
+        + "".join(f'<item splitSize="{700 // rows}">{part}</item>' for part in parts)
+        + '<item splitSize="300"><view class="vtkMRMLPlotViewNode" singletontag="PlotView1">'
         '<property name="viewlabel" action="default">P</property></view></item></layout>'
     )
 

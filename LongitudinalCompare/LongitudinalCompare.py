@@ -95,7 +95,7 @@ class LongitudinalCompareParameterNode:
     timepointCount: how many scans there are; the scans themselves, their lesions and dates are references and
         parameters with numbers in their names (see LongitudinalCompareLib.panel.timepoint_rows).
     criteria: id of the response criterion. modelId: segments where there are no masks; empty: nothing does.
-    engine, anatomy: how the scans are registered.
+    engine, anatomy: how the scans are registered. jacobian: add a map of local expansion.
     result: table of the shown result.
     """
 
@@ -104,6 +104,7 @@ class LongitudinalCompareParameterNode:
     modelId: str = ""
     engine: CompareEngine = CompareEngine.automatic
     anatomy: CompareAnatomy = CompareAnatomy.auto
+    jacobian: bool = False
     result: vtkMRMLTableNode
 
 
@@ -332,6 +333,7 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         self.ui.gateLabel.setText(self._gateText())
         self.ui.summaryLabel.setText(self._summary())
         self._fillLesions()
+        self._views.update()
         self._signing.showReport(self.logic.reportOf(nodes.table) if nodes is not None else None)
         if changed or (nodes is not None and self.ui.editSelector.count != len(nodes.masks)):
             self.ui.editSelector.clear()
@@ -482,14 +484,16 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         dates = [] if "" in dates else dates
         p = self._parameterNode
         modelId = "" if masks else p.modelId
+        jacobian = p.jacobian
         self._pending = Done(
             volumes=[node.GetName() for node in volumes], volumeFiles=[file_of_node(node) for node in volumes],
             masks=[node.GetName() for node in masks], maskFiles=[file_of_node(node) for node in masks], dates=dates,
             criteria="" if p.criteria == DEFAULT else p.criteria, engine=p.engine.value,
-            anatomy="" if p.anatomy is CompareAnatomy.auto else p.anatomy.value, modelId=modelId)
+            anatomy="" if p.anatomy is CompareAnatomy.auto else p.anatomy.value, modelId=modelId,
+            jacobian=p.jacobian)
         self._run.start(LogicRunner(self.logic, lambda: self.logic.process(
             volumes, masks, dates, criteria=p.criteria, engine=p.engine.value, anatomy=p.anatomy.value,
-            modelId=modelId, waitForCompletion=False)))
+            modelId=modelId, jacobian=jacobian, waitForCompletion=False)))
 
     def _onMeasureAgain(self, checked=False):
         table, nodes = self._result.table, self._result
@@ -499,7 +503,7 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
             volumeFiles=[file_of_node(node) for node in nodes.volumes],
             masks=[node.GetName() for node in nodes.masks], maskFiles=[file_of_node(node) for node in nodes.masks],
             dates=given.get("dates", []), criteria=given.get("criteria", ""), engine=given.get("engine", ""),
-            anatomy=given.get("anatomy", ""), again=table.GetName())
+            anatomy=given.get("anatomy", ""), jacobian=given.get("jacobian", False), again=table.GetName())
         self._edited = False  # edits from here on are not in the numbers that this run will give
         self._run.start(LogicRunner(self.logic, lambda: self.logic.measureAgain(table, waitForCompletion=False)))
 

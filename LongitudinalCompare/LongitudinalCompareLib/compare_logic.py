@@ -45,7 +45,8 @@ class CompareLogic(JobLogic):
 
     def process(self, volumeNodes: Sequence, maskNodes: Sequence = (), dates: Sequence[str] = (), criteria: str = "",
                 engine: str = "", anatomy: str = "auto", modelId: str = "", device: str = "auto", links: Sequence = (),
-                waitForCompletion: bool = True, jobFolder=None, progress=None, environment=None):
+                jacobian: bool = False, waitForCompletion: bool = True, jobFolder=None, progress=None,
+                environment=None):
         """Align scans of one patient and say what changed.
 
         Args:
@@ -61,6 +62,7 @@ class CompareLogic(JobLogic):
             device: where the model runs: "auto", "cpu" or "cuda".
             links: corrections of which lesion is which: {baseline_point, followup_point (LPS, mm), linked}, and
                 where that is not the baseline and the first follow-up: baseline_timepoint, timepoint (from 1).
+            jacobian: add a map of local expansion, for the eye (needs the engine greedy).
             waitForCompletion: True returns the nodes; False returns None at once.
             jobFolder: folder that keeps the files of the run; a temporary one by default.
             progress: called with each JobState while waiting.
@@ -76,7 +78,7 @@ class CompareLogic(JobLogic):
         self._check(volumeNodes, maskNodes)
         given = {"dates": list(dates) or _dates_of(volumeNodes), "criteria": criteria, "engine": engine,
                  "links": list(links), "anatomy": anatomy if anatomy != "auto" else "", "modelId": modelId,
-                 "device": device}
+                 "device": device, "jacobian": jacobian}
 
         def writeJob(folder):
             return self._writeJob(folder, volumeNodes, maskNodes, given, [])

@@ -13,7 +13,7 @@ class Done:
 
     Attributes:
         volumes, masks: names of the nodes. volumeFiles, maskFiles: the files that hold the same, None where none does.
-        dates, criteria, engine, anatomy, modelId: as arguments of the logic; empty for the defaults.
+        dates, criteria, engine, anatomy, modelId, jacobian: as arguments of the logic; empty for the defaults.
         again: name of the table where an edited result was measured again.
     """
 
@@ -26,6 +26,7 @@ class Done:
     engine: str = ""
     anatomy: str = ""
     modelId: str = ""
+    jacobian: bool = False
     again: str = ""
 
 
@@ -43,7 +44,7 @@ def python_recipe(done: Done) -> str:
         arguments.append("masks")
     if done.dates:
         arguments.append(f"dates={list(done.dates)!r}")
-    for name in ("criteria", "engine", "anatomy", "modelId"):
+    for name in ("criteria", "engine", "anatomy", "modelId", "jacobian"):
         if getattr(done, name):
             arguments.append(f"{name}={getattr(done, name)!r}")
     lines.append(f"nodes = LongitudinalCompareLogic().process({', '.join(arguments)})")
@@ -67,6 +68,8 @@ def command_recipe(done: Done, command: str) -> str:
             words += [f"--{option}", getattr(done, option)]
     if done.modelId:
         words += ["--model", done.modelId]
+    if done.jacobian:
+        words.append("--jacobian")
     lines.append(f"{command} compare {shlex.join(words)}")
     return "\n".join(lines) + "\n"
 

@@ -414,11 +414,23 @@ def test_the_real_follow_up(application, compare, wait_for, picture, shared_data
         masks.append(new_segmentation_node(application.mrmlScene, f"change {n}", mask, {"lesion": 1}, [look],
                                            volumes[-1], algorithm_type="MANUAL"))
     _choose(compare, volumes, masks, ("2010-01-01", "2010-07-23"))
-    compare.ui.applyButton.click()
+    ui = compare.ui
+    ui.jacobianCheckBox.click()
+    ui.applyButton.click()
     wait_for(lambda: not compare._run.isRunning)
-    assert compare._run.state == RunState.DONE, compare.ui.errorLabel.text
-    assert "good" in compare.ui.gateLabel.text and compare.ui.lesionList.count > 3
+    assert compare._run.state == RunState.DONE, ui.errorLabel.text
+    assert "good" in ui.gateLabel.text and ui.lesionList.count > 3
     picture(compare, "compare-real")
+    # The map of local expansion has colors of its own and a legend, over the scan.
+    expansion = compare._result.maps["jacobian_2"]
+    legend = application.vtkSlicerColorLogic.GetColorLegendDisplayNode(expansion)
+    assert legend is not None and "expansion" in legend.GetTitleText()
+    composite = application.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    composite.SetLayoutName("Timepoint2")
+    ui.modeSelector.setCurrentIndex(ui.modeSelector.findData("expansion"))
+    assert composite.GetForegroundVolumeID() == expansion.GetID()
+    ui.copyCommandButton.click()
+    assert "--jacobian" in application.app.clipboard().text()
     # The map of change is bright where the published mask says that something changed.
     nodes = compare._result
     values = application.util.arrayFromVolume(nodes.maps["intensity_change_2"])

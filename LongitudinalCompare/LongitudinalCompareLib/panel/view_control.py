@@ -34,10 +34,12 @@ class ViewControl:
 
     def __init__(self, widgets: ViewWidgets, result: Callable[[], Any]):
         self._widgets, self._result = widgets, result
-        titles = {"side_by_side": _("Side by side"), "fade": _("Baseline and follow-up fading"),
-                  "checkerboard": _("Checkerboard"), "change": _("Map of change"), "subtraction": _("Subtraction")}
-        for mode in views.MODES:
-            widgets.modeSelector.addItem(titles[mode], mode)
+        self._titles = {
+            "side_by_side": _("Side by side"), "fade": _("Baseline and follow-up fading"),
+            "checkerboard": _("Checkerboard"), "change": _("Map of change"), "subtraction": _("Subtraction"),
+            "expansion": _("Local expansion (Jacobian)")}
+        self._filling = False
+        self.update()
         self._timer = qt.QTimer()
         self._timer.setInterval(_BLINK_MS)
         self._timer.connect("timeout()", self._blink)
@@ -48,6 +50,18 @@ class ViewControl:
     @property
     def mode(self) -> str:
         return self._widgets.modeSelector.itemData(self._widgets.modeSelector.currentIndex)
+
+    def update(self) -> None:
+        """Offer what the result has."""
+        selector, modes = self._widgets.modeSelector, views.modes_of(self._result())
+        if [selector.itemData(n) for n in range(selector.count)] != modes:
+            chosen = self.mode
+            self._filling = True
+            selector.clear()
+            for mode in modes:
+                selector.addItem(self._titles[mode], mode)
+            selector.setCurrentIndex(max(0, selector.findData(chosen)))
+            self._filling = False
 
     def showLayout(self, labels: list[str]) -> None:
         """Switch to the layout with a view for each timepoint, and fill it."""
@@ -67,6 +81,8 @@ class ViewControl:
         self._widgets.blinkButton.setChecked(False)
 
     def _onMode(self, _index) -> None:
+        if self._filling:
+            return
         if self.mode != "fade":
             self.stop()
         self.show()

@@ -22,6 +22,8 @@ _TILE_MM = 25.0
 BRIGHTEST = 1000
 #: The change map is shown from 3 to this many standard deviations of the noise.
 _SHOWN_NOISE = 10.0
+#: The map of local expansion is shown to this many times its own spread.
+_SHOWN_SPREADS = 8.0
 
 
 @dataclass
@@ -82,6 +84,11 @@ def load_job(job_folder):
         yield
         spread = float(np.percentile(np.abs(_sample(image)), 99.5)) or 1.0
         windows[f"subtraction_{n}"] = (-spread, spread)
+    for n, name in _numbered(result, "jacobian"):
+        yield
+        image = maps[f"jacobian_{n}"] = read_image_file(folder / name)
+        yield
+        windows[f"jacobian_{n}"] = _expansion_window(image)
     for n in images:
         if n > 1 and 1 in images:
             yield
@@ -117,6 +124,14 @@ def _scaled(image: sitk.Image) -> np.ndarray:
     low, high = np.percentile(inside, (1, 99.5))
     factor = BRIGHTEST / max(float(high - low), 1e-6)
     return np.clip((array - np.float32(low)) * np.float32(factor), 0, BRIGHTEST)
+
+
+def _expansion_window(image: sitk.Image) -> tuple[float, float]:
+    """To eight times the spread of the map (robustly: most of it is no change); outside of the brain it is 0."""
+    inside = _sample(image)
+    inside = inside[np.isfinite(inside) & (inside != 0)]
+    spread = 1.4826 * float(np.median(np.abs(inside - np.median(inside)))) if inside.size else 0.0
+    return -_SHOWN_SPREADS * (spread or 1.0), _SHOWN_SPREADS * (spread or 1.0)
 
 
 def _sample(image: sitk.Image) -> np.ndarray:

@@ -27,7 +27,8 @@ class CompareNodes:
         table: vtkMRMLTableNode, all measurements; the other parts refer to it.
         transforms: timepoint -> vtkMRMLLinearTransformNode from the scan to the common space; no transform where the
             registration failed.
-        maps: "subtraction_2", "intensity_change_2", "checkerboard_2" … -> vtkMRMLScalarVolumeNode, common space.
+        maps: "subtraction_2", "intensity_change_2", "checkerboard_2", "jacobian_2" … ->
+            vtkMRMLScalarVolumeNode, common space.
         lines: (timepoint, lesion, "longest" or "perpendicular") -> vtkMRMLMarkupsLineNode.
         timeline, chart, series: table, vtkMRMLPlotChartNode and vtkMRMLPlotSeriesNode of volumes over time.
         warnings: sentences for the user. jobFolder: where the files are.

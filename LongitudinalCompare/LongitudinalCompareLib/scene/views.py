@@ -9,7 +9,11 @@ from .nodes import CompareNodes
 
 #: Numbers of our layouts in Slicer's list, far from its own: this one plus the number of timepoints.
 LAYOUT = 5600
-MODES = ("side_by_side", "fade", "checkerboard", "change", "subtraction")
+#: What the views can show -> the map that it needs.
+MODES = {"side_by_side": None, "fade": None, "checkerboard": "checkerboard", "change": "intensity_change",
+         "subtraction": "subtraction", "expansion": "jacobian"}  # fmt: skip
+#: Shown half transparent over the scan.
+_OVERLAYS = ("change", "expansion")
 _COLORS = ("#4da6ff", "#ff9e26", "#73cc59", "#d973d9")
 _GROUP = 56  # views of one group are linked; the standard views are in group 0
 
@@ -75,12 +79,19 @@ def slice_nodes(scene) -> dict[int, object]:
     return found
 
 
+def modes_of(nodes: CompareNodes | None) -> list[str]:
+    """The modes that a result has the maps for."""
+    roles = {None} | {name.rpartition("_")[0] for name in (nodes.maps if nodes is not None else ())}
+    return [mode for mode, role in MODES.items() if role in roles]
+
+
 def show(scene, nodes: CompareNodes, mode: str = "side_by_side", fade: float = 0.0) -> None:
     """Fill the views.
 
     Args:
         mode: side_by_side: each view its own scan. fade: each view the baseline, and over it, as strong as ``fade``
-            says, its own scan. checkerboard, subtraction, change: that map of each later timepoint, where it is.
+            says, its own scan. checkerboard, subtraction, change, expansion: that map of each later timepoint, where
+            it is.
         fade: 0 to 1.
     """
     for n, composite in composites(scene).items():
@@ -90,11 +101,10 @@ def show(scene, nodes: CompareNodes, mode: str = "side_by_side", fade: float = 0
         back, front, opacity = own, None, 0.0
         if mode == "fade" and len(nodes.volumes) > 1:
             back, front, opacity = first, nodes.volumes[max(n, 2) - 1].GetID(), fade
-        elif mode in ("checkerboard", "subtraction", "change"):
-            role = "intensity_change" if mode == "change" else mode
-            found = nodes.maps.get(f"{role}_{max(n, 2)}")
+        elif MODES[mode] is not None:
+            found = nodes.maps.get(f"{MODES[mode]}_{max(n, 2)}")
             if found is not None:
-                back, front, opacity = own, found.GetID(), 0.5 if mode == "change" else 1.0
+                back, front, opacity = own, found.GetID(), 0.5 if mode in _OVERLAYS else 1.0
         composite.SetBackgroundVolumeID(back)
         composite.SetForegroundVolumeID(front)
         composite.SetForegroundOpacity(opacity)

@@ -16,6 +16,12 @@ from .nodes import DIAMETER, RECORD, CompareNodes, refer_to_inputs
 
 _TITLES = {
     "subtraction": "Subtraction", "intensity_change": "Change in units of noise", "checkerboard": "Checkerboard",
+    "jacobian": "Local expansion (%)",
+}  # fmt: skip
+#: Maps with colors -> name of the colors and title of their legend.
+_COLORED = {
+    "intensity_change": ("Change of gray value (noise)", "Change of gray\nvalue (SD of noise)"),
+    "jacobian": ("Local expansion (%)", "Local expansion\n(%)"),
 }  # fmt: skip
 #: Diameter lines are made for the largest lesions only: hundreds of them hide the scan.
 _MOST_LINES = 20
@@ -95,8 +101,8 @@ def _write_maps(scene, base, loaded, nodes, old, add) -> None:
         role, _, number = part.rpartition("_")
         title = _TITLES[role] + (f" {number}" if len(loaded.record["timepoints"]) > 2 else "")
         node = volumes.new_volume_node(scene, f"{base} - {title}", image, window=loaded.windows[part])
-        if role == "intensity_change":
-            color = colors.change_color_node(scene, "Change of gray value (noise)")
+        if role in _COLORED:
+            color = colors.overlay_color_node(scene, _COLORED[role][0])
             node.GetDisplayNode().SetAndObserveColorNodeID(color.GetID())
         former = old.get(part)
         if former is not None:
@@ -105,6 +111,8 @@ def _write_maps(scene, base, loaded, nodes, old, add) -> None:
             scene.RemoveNode(node.GetDisplayNode())
             scene.RemoveNode(node)
             node = former
+        elif role in _COLORED:
+            colors.add_legend(node.GetDisplayNode(), _COLORED[role][1])
         nodes.maps[part] = add(node, part)
 
 

@@ -12,12 +12,12 @@ import SimpleITK as sitk
 
 from MRISegSuiteLib.errors import BadArguments, BadInput, WrongContent
 from MRISegSuiteLib.images.canonical import same_grid
+from MRISegSuiteLib.images.channels import channel_of
 from MRISegSuiteLib.images.reading import as_single_3d, read_image_file, read_volume, require_numbers
 from MRISegSuiteLib.jobs import Job, JobContext, Result
 
 from .agreement import agreement_on
 from .expert_panel import REGIONS, VOTES, ExpertPanel
-from .experts.channels import channel_of
 from .experts.from_files import opinions_of_files
 from .experts.interface import Abstains, Case, Channel, ask
 from .experts.medgemma import Advice, MedGemma

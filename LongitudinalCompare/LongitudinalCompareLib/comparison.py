@@ -21,6 +21,7 @@ from .registration.common_space import common_grid, into_common_space
 from .registration.deformable import deformation
 from .registration.preparation import Prepared
 from .registration.rigid import transform_of
+from .registration.similarity import pearson
 from .response.assess import ChangeCategory, assess
 from .response.criteria_files import Criterion
 from .response.measures import measures_of
@@ -53,6 +54,7 @@ class Pair:
         category: None without masks, without a criterion or where lesions could not be matched.
         expansion: local expansion from the baseline to the later one in percent, in the common space, 0 outside of the
             masks; None unless it was asked for and the gate is good. A map to look at, never the source of a volume.
+        contrasts: change of the further contrasts that both have, by name; None where there is no map of one.
     """
 
     number: int
@@ -60,6 +62,7 @@ class Pair:
     intensity: IntensityChange | None
     category: ChangeCategory | None
     expansion: sitk.Image | None = None
+    contrasts: dict[str, IntensityChange | None] = field(default_factory=dict)
 
     @property
     def expansion_spread(self) -> float:
@@ -77,6 +80,7 @@ class Comparison:
         lesions: of each timepoint, empty without masks.
         tracks: lesions over time; empty where any registration failed.
         grid: of the common space. images, masks: on it, of the timepoints whose gate did not fail; None for others.
+        contrasts: name of a further contrast that all timepoints have -> its images, like ``images``.
     """
 
     timepoints: tuple[Timepoint, ...]
@@ -88,6 +92,7 @@ class Comparison:
     images: tuple[sitk.Image | None, ...] = field(repr=False)
     masks: tuple[sitk.Image | None, ...] = field(repr=False)
     notes: tuple[str, ...] = ()
+    contrasts: dict[str, tuple[sitk.Image | None, ...]] = field(default_factory=dict, repr=False)
 
 
 def compare(
@@ -117,6 +122,7 @@ def compare(
         masks.append(
             into_common_space(one.mask, grid, matrix, labels=True) if trusted[n] and one.mask is not None else None
         )
+    contrasts = _contrasts(timepoints, alignment, grid, trusted)
     tracks: tuple[Track, ...] = ()
     if with_masks and all(trusted):
         matchings = [
@@ -136,12 +142,30 @@ def compare(
             if change.matching is not None and change.matching.ignored:
                 count_ignored = len(change.matching.ignored)
                 notes.append(f"Corrected links that meet no lesion any more: {count_ignored} at timepoint {n + 1}.")
-        intensity = _intensity(prepared, images, alignment, grid, n, notes) if trusted[n] else None
+        intensity, more = None, {}
+        if trusted[n]:
+            both = _both_masks(prepared, alignment, grid, n)
+            intensity = _intensity(images, both, alignment, n, notes)
+            more = {name: _contrast_change(name, timepoints, them, both, alignment, n, notes)
+                    for name, them in contrasts.items()}  # fmt: skip
         expansion = _expansion(prepared, alignment, n, notes) if with_jacobian else None
-        pairs.append(Pair(n, change, intensity, categories.get(n), expansion))
+        pairs.append(Pair(n, change, intensity, categories.get(n), expansion, more))
     return Comparison(
-        tuple(timepoints), alignment, tuple(pairs), lesions, tracks, grid, tuple(images), tuple(masks), tuple(notes)
-    )
+        tuple(timepoints), alignment, tuple(pairs), lesions, tracks, grid, tuple(images), tuple(masks), tuple(notes),
+        contrasts,
+    )  # fmt: skip
+
+
+def _contrasts(timepoints, alignment, grid, trusted) -> dict[str, tuple[sitk.Image | None, ...]]:
+    """The further contrasts that every timepoint has, in the common space."""
+    shared = [one.name for one in timepoints[0].channels if all(other.channel(one.name) for other in timepoints)]
+    return {
+        name: tuple(
+            into_common_space(one.channel(name).image, grid, alignment.from_common[n]) if trusted[n] else None
+            for n, one in enumerate(timepoints)
+        )
+        for name in shared
+    }
 
 
 def _of(overrides: Sequence[LinkOverride], first: int, second: int) -> list[LinkOverride]:
@@ -196,7 +220,13 @@ def _categories(timepoints, lesions, tracks, alignment, criterion, settings, not
     return {one.timepoint: one for one in found}
 
 
-def _intensity(prepared, images, alignment, grid, n, notes) -> IntensityChange | None:
+def _both_masks(prepared, alignment, grid, n) -> sitk.Image:
+    """Where the baseline's mask and that of timepoint n overlap, in the common space."""
+    masks = [into_common_space(prepared[t].found.image, grid, alignment.from_common[t], labels=True) for t in (0, n)]
+    return masks[0] * masks[1]
+
+
+def _intensity(images, both, alignment, n, notes) -> IntensityChange | None:
     gate = alignment.pairs[n - 1].gate
     if not gate.numbers["pearson"] >= SAME_CONTRAST:
         notes.append(
@@ -204,11 +234,30 @@ def _intensity(prepared, images, alignment, grid, n, notes) -> IntensityChange |
             f"(correlation {gate.numbers['pearson']:.2f})."
         )
         return None
-    both = None
-    for t in (0, n):
-        mask = into_common_space(prepared[t].found.image, grid, alignment.from_common[t], labels=True)
-        both = mask if both is None else both * mask
     return intensity_change(images[0], images[n], both, gate.numbers["inverse_consistency_mm"])
+
+
+def _contrast_change(name, timepoints, images, both, alignment, n, notes) -> IntensityChange | None:
+    """As for the reference, where both scans show something; what lies beside within a session counts as error."""
+    seen = [_field(timepoints[t].channel(name).image, both, alignment.from_common[t]) for t in (0, n)]
+    inside = both * seen[0] * seen[1]
+    where = sitk.GetArrayViewFromImage(inside) > 0
+    alike = pearson(*(sitk.GetArrayViewFromImage(images[t])[where] for t in (0, n))) if where.any() else float("nan")
+    if not alike >= SAME_CONTRAST:
+        notes.append(f"No map of intensity change of {name} at timepoint {n + 1}: the two scans do not look alike "
+                     f"(correlation {alike:.2f}).")  # fmt: skip
+        return None
+    beside = [timepoints[t].channel(name) for t in (0, n)]
+    beside = [0.0 if one.matrix is not None or not np.isfinite(one.beside_mm) else one.beside_mm for one in beside]
+    error = float(np.hypot(alignment.pairs[n - 1].gate.numbers["inverse_consistency_mm"], np.hypot(*beside)))
+    return intensity_change(images[0], images[n], inside, error)
+
+
+def _field(image: sitk.Image, grid: sitk.Image, from_common: np.ndarray) -> sitk.Image:
+    """1 where a scan has voxels."""
+    everywhere = sitk.Image(image.GetSize(), sitk.sitkUInt8) + 1
+    everywhere.CopyInformation(image)
+    return into_common_space(everywhere, grid, from_common, labels=True)
 
 
 def _expansion(prepared, alignment, n, notes) -> sitk.Image | None:

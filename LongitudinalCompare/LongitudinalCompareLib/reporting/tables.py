@@ -12,6 +12,7 @@ from ..change.calibration import Calibration
 from ..change.compare import Change, LesionChange
 from ..change.growth import Growth
 from ..response.assess import ChangeCategory
+from ..timepoints import Timepoint
 
 _NATIVE = "voxels of the mask in its own grid"
 _HALFWAY = "both masks moved into the halfway space, nearest neighbor"
@@ -247,6 +248,22 @@ def reason_table(categories: Sequence[ChangeCategory]) -> Table | None:
         for one in categories
     ]
     return Table("Reasons", ("", "why"), rows)
+
+
+def contrast_table(timepoints: Sequence[Timepoint]) -> Table | None:
+    """The further contrasts of each session; None where there are none."""
+    rows = []
+    for one in timepoints:
+        for channel in one.channels:
+            beside = f"{channel.beside_mm:.2f} mm" if math.isfinite(channel.beside_mm) else "far, or not looked at"
+            done = "as it lies" if channel.matrix is None else "registered within the session"
+            rows.append((one.label, channel.name, beside, done))
+    if not rows:
+        return None
+    return Table(
+        "Contrasts within each session", ("", "contrast", "beside the reference", "used"), rows,
+        "How far each contrast lies beside the one that is registered between the timepoints, as its file has it.",
+    )  # fmt: skip
 
 
 def gate_table(state: str, reasons: Sequence[str], values: Mapping[str, str]) -> Table:

@@ -97,8 +97,17 @@ def parser() -> argparse.ArgumentParser:
 
     compare = command("compare", "Align two or more scans of one patient, and say what has changed and how sure that "
                                  "is.")
-    compare.add_argument("input", nargs="+", metavar="SCAN",
-                         help="the scans in the order of time, the baseline first: NIfTI, NRRD, MHA or DICOM folders")
+    compare.add_argument("input", nargs="*", metavar="SCAN",
+                         help="the scans in the order of time, the baseline first: NIfTI, NRRD, MHA or DICOM folders; "
+                              "CONTRAST=SCAN says what it is")
+    compare.add_argument("--timepoint", metavar="CONTRAST=SCAN", nargs="+", action="append", default=[],
+                         help="instead: all contrasts of a timepoint (FLAIR=a.nii.gz T1c=b.nii.gz), the option "
+                              "repeated for each timepoint")
+    compare.add_argument("--reference", metavar="CONTRAST",
+                         help="which contrast is registered between the timepoints (default: the first that all have)")
+    compare.add_argument("--within-session", choices=("auto", "always", "never"),
+                         help="register the contrasts of a timepoint to its reference (default: auto, where they do "
+                              "not lie on each other)")
     compare.add_argument("--out", metavar="DIR", required=True, help="output folder")
     compare.add_argument("--masks", metavar="FILE", nargs="+", default=[],
                          help="the lesions of each scan, in its own grid: .seg.nrrd or label maps; all labels "
@@ -269,7 +278,9 @@ def check_together(arguments) -> None:
             raise BadArguments("--sam3 and --prompt need each other: SAM 3 answers to a prompt.")
         return
     if arguments.command == "compare":
-        if len(arguments.input) < 2:
+        if arguments.input and arguments.timepoint:
+            raise BadArguments("Scans were named both with and without --timepoint.", "Use one way.")
+        if max(len(arguments.input), len(arguments.timepoint)) < 2:
             raise BadArguments("A comparison needs two scans or more.", "Name the baseline, then the follow-up.")
         if arguments.model and arguments.masks:
             raise BadArguments("--model and --masks exclude each other: masks need no model.")

@@ -560,7 +560,9 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         except SuiteError as error:
             self.ui.savedLabel.setText(str(error))
         else:
-            self.ui.savedLabel.setText(_("Saved: {names}").format(names=", ".join(names)))
+            dicom = sum(name.endswith(".dcm") for name in names)
+            self.ui.savedLabel.setText(
+                _("{count} files were saved, {dicom} of them DICOM.").format(count=len(names), dicom=dicom))
 
     def _onCopyPython(self, checked=False):
         self._copy(python_recipe(self._done), _("The Python script was copied."))

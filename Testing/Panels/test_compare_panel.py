@@ -355,7 +355,7 @@ def test_scans_from_dicom_get_seg_and_sr_where_they_still_are_their_series(
     saved = run(ui.applyButton)
     assert not panel._warnings, panel._warnings  # the dates are those of the series
     assert {"report.html", "report.pdf", "table.csv"} <= {one.name for one in saved.iterdir()}
-    assert "report.pdf" in ui.savedLabel.text
+    assert "4 of them DICOM" in ui.savedLabel.text
     for n, (node, mask) in enumerate(zip(volumes, masks, strict=True), start=1):
         segmentation = hd.seg.segread(str(saved / f"lesions_{n}_seg.dcm"))
         assert hd.sr.srread(str(saved / f"lesions_{n}_sr.dcm")).PatientID == "P1"

@@ -10,6 +10,8 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from MRISegSuiteLib.scene.colors import renew_legend
+
 from ..scene import views
 
 _BLINK_MS = 500
@@ -66,6 +68,8 @@ class ViewControl:
     def showLayout(self, labels: list[str]) -> None:
         """Switch to the layout with a view for each timepoint, and fill it."""
         views.show_layout(slicer.app.layoutManager().layoutLogic().GetLayoutNode(), labels)
+        for node in self._result().maps.values():
+            renew_legend(slicer.mrmlScene, node)
         self.show()
         views.fit(slicer.mrmlScene, self._result())
 

@@ -106,3 +106,12 @@ def add_legend(displayNode, title: str):
     legend.SetPosition(0.95, 0.5)
     legend.SetVisibility(True)
     return legend
+
+
+def renew_legend(scene, displayableNode) -> None:
+    """Make the color legend of a node anew, where it has one: views that were made after a legend never show it."""
+    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(displayableNode)
+    if legend is not None:
+        title, visible = legend.GetTitleText(), legend.GetVisibility()
+        scene.RemoveNode(legend)
+        add_legend(displayableNode.GetDisplayNode(), title).SetVisibility(visible)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 from html import escape
+from typing import Annotated
 
 import qt
 import slicer
@@ -15,7 +16,7 @@ import vtk
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLSequenceNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.parameterNodeWrapper import parameterNodeWrapper
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
@@ -33,9 +34,9 @@ from KneeSegLib.summary import summary_of_table
 from MRISegSuiteLib.environment import WorkerEnvironment
 from MRISegSuiteLib.errors import SuiteError
 from MRISegSuiteLib.panel.copying import file_of_node, suite_command
-from MRISegSuiteLib.panel.keyboard import give_buddies
 from MRISegSuiteLib.panel.logic_runner import LogicRunner
 from MRISegSuiteLib.panel.model_chooser import ModelChooser
+from MRISegSuiteLib.panel.node_selectors import give_buddies, keep_narrow
 from MRISegSuiteLib.panel.run_control import RunControl, RunWidgets
 
 _EDITED = slicer.vtkSegmentation.SourceRepresentationModified
@@ -98,7 +99,8 @@ class T2Method(Enum):
 
 @parameterNodeWrapper
 class KneeSegParameterNode:
-    """What the panel remembers, saved with the scene.
+    """What the panel remembers, saved with the scene. Numbers have their range here: connecting a spin box to one
+    without a range takes the range of the .ui file away.
 
     inputVolume: the knee MRI.
     inputSegmentation: measure this segmentation instead of segmenting ``inputVolume`` (may be empty).
@@ -130,12 +132,12 @@ class KneeSegParameterNode:
     withoutFat: bool = False
     withoutFluid: bool = False
     skipFirstEcho: bool = False
-    repetitionTime: float = 0.0
-    echoTime: float = 0.0
-    flipAngle: float = 0.0
-    spoilerArea: float = 0.0
-    spoilerDuration: float = 0.0
-    layers: int = 2
+    repetitionTime: Annotated[float, WithinRange(0, 10_000)] = 0.0
+    echoTime: Annotated[float, WithinRange(0, 1000)] = 0.0
+    flipAngle: Annotated[float, WithinRange(0, 180)] = 0.0
+    spoilerArea: Annotated[float, WithinRange(0, 100_000)] = 0.0
+    spoilerDuration: Annotated[float, WithinRange(0, 100_000)] = 0.0
+    layers: Annotated[int, WithinRange(1, 5)] = 2
     measureThickness: bool = True
     fitShape: bool = True
     shapeModelId: str = ""
@@ -187,8 +189,7 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         selectors = ("inputVolumeSelector", "inputSegmentationSelector", "secondEchoSelector",
                      "echoSequenceSelector", "baselineSelector", "resultSelector")
         give_buddies(self.ui, selectors)
-        for name in selectors:  # a long name of a node must not make the panel wide
-            getattr(self.ui, name).sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
+        keep_narrow(self.ui, selectors)
 
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self._onSceneStartClose)
@@ -451,7 +452,7 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _t2Arguments(self, parameters):
         """What the section "T2 and layers" says."""
-        more = {"layers": parameters.layers} if parameters.layers != parameters.default("layers") else {}
+        more = {"layers": parameters.layers} if parameters.layers != parameters.default("layers").value else {}
         echoNodes = self._echoNodes(parameters)
         if echoNodes:
             more["echoNodes"] = echoNodes

@@ -10,7 +10,6 @@ import os
 from enum import Enum
 from html import escape
 
-import qt
 import slicer
 import vtk
 from slicer import vtkMRMLTableNode
@@ -39,8 +38,8 @@ from MRISegSuiteLib.errors import SuiteError
 from MRISegSuiteLib.models.card import SHAPE_BACKENDS
 from MRISegSuiteLib.models.registry import Registry
 from MRISegSuiteLib.panel.copying import file_of_node, suite_command
-from MRISegSuiteLib.panel.keyboard import give_buddies
 from MRISegSuiteLib.panel.logic_runner import LogicRunner
+from MRISegSuiteLib.panel.node_selectors import give_buddies, keep_narrow
 from MRISegSuiteLib.panel.run_control import RunControl, RunWidgets
 
 _EDITED = slicer.vtkSegmentation.SourceRepresentationModified
@@ -156,8 +155,7 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         self.ui.criteriaSelector.addItem(_("None"), "none")
         self.ui.resultTable.verticalHeader().setVisible(False)
         give_buddies(ui, ["resultSelector"])
-        # A long name of a node must not make the panel wide.
-        ui.resultSelector.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
+        keep_narrow(ui, ["resultSelector"])
         self._timepoints = TimepointRows(
             ui.timepointsFrame.layout(), ui.addTimepointButton, ui.sortTimepointsButton,
             lambda: self._parameterNode.parameterNode if self._parameterNode is not None else None)
@@ -522,7 +520,7 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         self._views.showLayout([one["label"] for one in record["timepoints"]])
 
     def _onShowPlot(self, checked=False):
-        slicer.modules.plots.logic().ShowChartInLayout(self._result.chart)
+        self._views.showChart()
 
     def _onAligned(self, checked=False):
         self.logic.align(self._result, self.ui.alignedCheckBox.checked)

@@ -133,6 +133,9 @@ def test_apply_look_move_edit_measure_again_save_reload(application, main_window
     # the layout has a view for each timepoint; choosing a lesion centers them on it
     layout = app.layoutManager().layoutLogic().GetLayoutNode()
     assert layout.GetViewArrangement() == 5602
+    ui.showPlotButton.click()  # our layout has a place for the plot, and stays
+    assert layout.GetViewArrangement() == 5602
+    assert app.applicationLogic().GetSelectionNode().GetActivePlotChartID() == nodes.chart.GetID()
     ui.lesionList.setCurrentRow(1)
     red = next(scene.GetNthNodeByClass(n, "vtkMRMLSliceNode")
                for n in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode"))

@@ -58,12 +58,24 @@ def test_the_widgets_and_the_parameter_node_follow_each_other(application, knee)
     assert ui.sideSelector.currentText == "Detect from anatomy"
 
 
+def test_numbers_keep_to_their_range(knee):
+    """Connecting a spin box to a number without a range would take the range of the .ui file away."""
+    assert (knee.ui.layersSpinBox.minimum, knee.ui.layersSpinBox.maximum) == (1, 5)
+    for name in ("repetitionTime", "echoTime", "flipAngle", "spoilerArea", "spoilerDuration"):
+        spinBox = getattr(knee.ui, name + "SpinBox")
+        assert spinBox.minimum == 0.0 and spinBox.maximum <= 100_000, name
+        assert spinBox.text == spinBox.specialValueText, name
+    assert "layers" not in knee._moreArguments()
+    knee.ui.layersSpinBox.value = 3
+    assert knee._moreArguments()["layers"] == 3
+
+
 def test_it_fits_into_400_pixels(application, knee):
     for node in add_virtual_knee(application.mrmlScene):
         node.SetName("A knee with a very long name " * 3)
     application.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "another")  # the selectors read the names again
     for selector in (knee.ui.inputVolumeSelector, knee.ui.inputSegmentationSelector, knee.ui.resultSelector):
-        selector.setCurrentNode(selector.nodes()[0])
+        selector.setCurrentNode(selector.nodeFromIndex(0))
         assert selector._combo.currentText.startswith("A knee with")
     knee.ui.advancedCollapsibleButton.collapsed = False
     knee.ui.errorLabel.text = "A very long message about a file " + "with a long path " * 10

@@ -128,7 +128,7 @@ def test_table_and_chart_hold_the_measurements(scene, volume, knee_job):
         assert isinstance(column, vtk.vtkDoubleArray)
         assert column.GetValue(row) == pytest.approx(m.value, nan_ok=True)
     assert nodes.table.GetColumnUnitLabel("VC") == "mm³"
-    assert nodes.table.GetColumnTitle("ThCtAB") == "ThCtAB (mm)"
+    assert nodes.table.GetColumnTitle("ThCtAB") == "ThCtAB"  # a view shows "ThCtAB [mm]"
     assert "area-weighted" in nodes.table.GetColumnDescription("ThCtAB")
 
     assert nodes.chart.GetNthPlotSeriesNode(0) is nodes.series

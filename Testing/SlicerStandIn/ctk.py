@@ -4,6 +4,5 @@ from slicer_stand_in.ctk_widgets import (  # noqa: F401
     ctkCheckBox,
     ctkCollapsibleButton,
     ctkComboBox,
-    ctkDirectoryButton,
     ctkPathLineEdit,
 )

@@ -11,6 +11,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from MRISegSuiteLib.panel.node_selectors import combo_box_in
 from MRISegSuiteLib.scene import dicom_origin
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -163,8 +164,8 @@ class TimepointFrame:
         """Show timepoint ``n`` (from 0) of ``count``."""
         name = _("Baseline") if n == 0 else _("Follow-up") if count == 2 else _("Follow-up {n}").format(n=n)
         self._title.setText(f"<b>{name}</b>")
-        for widget, what in ((self.volumeSelector, _("scan")), (self.maskSelector, _("lesions")),
-                             (self.dateEdit, _("date"))):  # fmt: skip
+        for widget, what in ((combo_box_in(self.volumeSelector), _("scan")),
+                             (combo_box_in(self.maskSelector), _("lesions")), (self.dateEdit, _("date"))):
             widget.setAccessibleName(f"{name}: {what}")
         self.removeButton.setAccessibleName(_("Remove {name}").format(name=name))
         self.removeButton.setToolTip(_("Remove this timepoint from the list; its nodes stay."))
@@ -186,6 +187,6 @@ def _selector(nodeType: str, toolTip: str):
     selector.removeEnabled = False
     selector.setToolTip(toolTip)
     # A long name of a node must not make the panel wide.
-    selector.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
+    combo_box_in(selector).sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
     selector.setMRMLScene(slicer.mrmlScene)
     return selector

@@ -67,11 +67,24 @@ class ViewControl:
 
     def showLayout(self, labels: list[str]) -> None:
         """Switch to the layout with a view for each timepoint, and fill it."""
-        views.show_layout(slicer.app.layoutManager().layoutLogic().GetLayoutNode(), labels)
+        layoutNode = _layoutNode()
+        if layoutNode is None:
+            return
+        views.show_layout(layoutNode, labels)
+        views.show_chart(slicer.app.applicationLogic(), self._result().chart)
         for node in self._result().maps.values():
             renew_legend(slicer.mrmlScene, node)
         self.show()
         views.fit(slicer.mrmlScene, self._result())
+
+    def showChart(self) -> None:
+        """Show the plot: in our layout, or in one of Slicer's that has a plot (which would replace ours)."""
+        chart = self._result().chart
+        layoutNode = _layoutNode()
+        if layoutNode is not None and views.is_shown(layoutNode):
+            views.show_chart(slicer.app.applicationLogic(), chart)
+        else:
+            slicer.modules.plots.logic().ShowChartInLayout(chart)
 
     def show(self) -> None:
         """Fill the views as chosen."""
@@ -110,3 +123,9 @@ class ViewControl:
         selector = self._widgets.modeSelector
         if self.mode != mode:
             selector.setCurrentIndex(selector.findData(mode))
+
+
+def _layoutNode():
+    """The scene's vtkMRMLLayoutNode; None where Slicer runs without a main window and so without views."""
+    manager = slicer.app.layoutManager()
+    return manager.layoutLogic().GetLayoutNode() if manager is not None else None

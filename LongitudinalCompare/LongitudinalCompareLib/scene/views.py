@@ -15,6 +15,7 @@ MODES = {"side_by_side": None, "fade": None, "checkerboard": "checkerboard", "ch
 #: Shown half transparent over the scan.
 _OVERLAYS = ("change", "expansion")
 _COLORS = ("#4da6ff", "#ff9e26", "#73cc59", "#d973d9")
+_MOST_LAYOUTS = 99
 _GROUP = 56  # views of one group are linked; the standard views are in group 0
 
 
@@ -55,6 +56,17 @@ def show_layout(layoutNode, labels: list[str]) -> int:
         layoutNode.AddLayoutDescription(number, layout_description(labels))
     layoutNode.SetViewArrangement(number)
     return number
+
+
+def is_shown(layoutNode) -> bool:
+    """Whether one of our layouts is switched on."""
+    return LAYOUT < layoutNode.GetViewArrangement() <= LAYOUT + _MOST_LAYOUTS
+
+
+def show_chart(applicationLogic, chart) -> None:
+    """Show a chart (None: nothing) in the plot views of the layout as it is."""
+    applicationLogic.GetSelectionNode().SetActivePlotChartID(chart.GetID() if chart is not None else None)
+    applicationLogic.PropagatePlotChartSelection()
 
 
 def composites(scene) -> dict[int, object]:

@@ -71,7 +71,7 @@ def fill_table(tableNode, texts: dict[str, list[str]], numbers: dict[str, list[f
         unit, method = units_and_methods.get(name, ("", ""))
         tableNode.SetColumnUnitLabel(name, _shown_unit(unit))
         tableNode.SetColumnDescription(name, method)
-        tableNode.SetColumnTitle(name, f"{name} ({_shown_unit(unit)})" if _shown_unit(unit) else name)
+        tableNode.SetColumnTitle(name, name)  # Slicer puts the unit behind it
     tableNode.SetUseColumnTitleAsColumnHeader(True)
     tableNode.SetLocked(True)  # results: not to be changed by a stray key; can be unlocked in the Tables module
     tableNode.EndModify(modifying)

@@ -103,7 +103,7 @@ def _use_sources(slicer, folder):
 
     # Classes that those files name but our panels do not use.
     for module, names in ((ctk, ("ctkCheckablePushButton", "ctkRangeWidget", "ctkDoubleRangeSlider", "ctkSliderWidget",
-                                 "ctkColorPickerButton", "ctkDoubleSpinBox")),
+                                 "ctkColorPickerButton", "ctkDirectoryButton", "ctkDoubleSlider", "ctkDoubleSpinBox")),
                           (slicer, ("qMRMLRangeWidget", "qMRMLSliderWidget", "qMRMLSpinBox"))):
         for name in names:
             if not hasattr(module, name):

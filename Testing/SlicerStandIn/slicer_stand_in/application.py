@@ -173,6 +173,10 @@ class Application(QtWidgets.QApplication):
     def testingEnabled(self):
         return True
 
+    def translate(self, context, text):
+        """English only."""
+        return text
+
     def commandOptions(self):
         return self._commandOptions
 
@@ -206,7 +210,6 @@ class Running:
 
     def __init__(self):
         self.app, self.modules, self.scene = Application(), Modules(), None
-        self.app.translate = translated
         self.programs = Path(self.app.temporaryPath) / "bin"
         self.programs.mkdir()
         launcher = self.programs / "PythonSlicer"
@@ -240,11 +243,6 @@ class CoreModule:
 
     def logic(self):
         return self._logic
-
-
-def translated(context, text):
-    """English only."""
-    return text
 
 
 def grabbed(widget, width, path):

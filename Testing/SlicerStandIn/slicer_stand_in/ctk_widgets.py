@@ -33,16 +33,17 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         for text in (a for a in arguments if isinstance(a, str)):
             self.setText(text)
 
-    def setCollapsed(self, collapsed):
+    # The setters are no slots in C++: Python has the properties only.
+    def _setCollapsed(self, collapsed):
         self.setChecked(not collapsed)
 
-    collapsed = Property(bool, lambda self: self._collapsed, setCollapsed)
+    collapsed = Property(bool, lambda self: self._collapsed, _setCollapsed)
 
-    def setCollapsedHeight(self, height):
+    def _setCollapsedHeight(self, height):
         self._collapsedHeight = height
         self.updateGeometry()
 
-    collapsedHeight = Property(int, lambda self: self._collapsedHeight, setCollapsedHeight)
+    collapsedHeight = Property(int, lambda self: self._collapsedHeight, _setCollapsedHeight)
 
     def _collapse(self, collapsed):
         if collapsed == self._collapsed:
@@ -161,36 +162,3 @@ class ctkPathLineEdit(QtWidgets.QWidget):
     filters = Property(int, lambda self: self._filters, _setFilters)
     settingKey = Property(str, lambda self: self._settingKey, _setSettingKey)
     nameFilters = Property("QStringList", lambda self: self._nameFilters, _setNameFilters)
-
-
-class ctkDirectoryButton(QtWidgets.QWidget):
-    """A button that shows a folder; the stand-in never opens the file dialog."""
-
-    directoryChanged = Signal(str)
-    directorySelected = Signal(str)
-
-    def __init__(self, parent=None):
-        super().__init__(parent)
-        layout = QtWidgets.QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        self._button = QtWidgets.QPushButton()
-        layout.addWidget(self._button)
-        self.setFocusProxy(self._button)
-        self._directory, self._caption, self._text = "", "", ""
-
-    def setDirectory(self, directory):
-        if directory != self._directory:
-            self._directory = directory
-            self._button.setText(directory)
-            self.directoryChanged.emit(directory)
-
-    def _setCaption(self, caption):
-        self._caption = caption
-
-    def _setText(self, text):
-        self._text = text
-        self._button.setText(text or self._directory)
-
-    directory = Property(str, lambda self: self._directory, setDirectory)
-    caption = Property(str, lambda self: self._caption, _setCaption)
-    text = Property(str, lambda self: self._text, _setText)

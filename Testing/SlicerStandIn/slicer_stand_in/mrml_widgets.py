@@ -75,7 +75,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self.setEnabled(scene is not None)
         self._fill()
 
-    def nodes(self):
+    def _nodes(self):
         """The nodes on offer, in the order of the scene."""
         if self._scene is None:
             return []
@@ -93,8 +93,9 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     def addAttribute(self, nodeType, attributeName):
         """Only nodes of this type with this attribute, whatever its value (Slicer takes a value as well)."""
-        self._attributes[nodeType] = attributeName
-        self._fill()
+        if nodeType in self._nodeTypes:  # for others it is not remembered
+            self._attributes[nodeType] = attributeName
+            self._fill()
 
     def _fill(self):
         if self._scene is None:
@@ -102,7 +103,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         elif self._scene.IsBatchProcessing():
             return  # refreshed when the batch ends, as in Slicer
         else:
-            nodes = self.nodes()
+            nodes = self._nodes()
         current = self.currentNodeID
         self._filling = True
         self._combo.clear()
@@ -141,24 +142,30 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     currentNodeID = Property(str, lambda self: self._combo.property("currentData") or "", setCurrentNodeID)
 
     def nodeCount(self):
-        return len(self.nodes())
+        return len(self._nodes())
 
-    def setNodeTypes(self, types):
+    def nodeFromIndex(self, index):
+        """A node on offer; "None" does not count."""
+        return self._nodes()[index]
+
+    # The setters are neither slots nor invokable in C++: Python has the properties only.
+    def _setNodeTypes(self, types):
         self._nodeTypes = list(types)
         self._fill()
 
-    nodeTypes = Property("QStringList", lambda self: self._nodeTypes, setNodeTypes)
+    nodeTypes = Property("QStringList", lambda self: self._nodeTypes, _setNodeTypes)
 
-    def setNoneDisplay(self, text):
+    def _setNoneDisplay(self, text):
         self._noneDisplay = text
         self._fill()
 
-    noneDisplay = Property(str, lambda self: self._noneDisplay, setNoneDisplay)
+    noneDisplay = Property(str, lambda self: self._noneDisplay, _setNoneDisplay)
 
-    def setSizeAdjustPolicy(self, policy):
-        self._combo.setSizeAdjustPolicy(policy)
+    def _setSizeAdjustPolicy(self, policy):
+        raise AttributeError("Property 'sizeAdjustPolicy' of type 'QComboBox::SizeAdjustPolicy' does not accept an "
+                             "object: PythonQt does not know this type on a qMRMLNodeComboBox")
 
-    sizeAdjustPolicy = Property(object, lambda self: self._combo.sizeAdjustPolicy, setSizeAdjustPolicy)
+    sizeAdjustPolicy = Property(object, lambda self: None, _setSizeAdjustPolicy)
 
 
 def _flag(name):
@@ -166,15 +173,15 @@ def _flag(name):
         self._flags[name] = bool(value)
         self._fill()
 
-    return Property(bool, lambda self: self._flags[name], write), write
+    return Property(bool, lambda self: self._flags[name], write)
 
 
-# These are properties and setters in C++; declared here in one loop because they only differ by name. PySide6 reads
-# Property objects when a class is made, so the final class is made with them in its body.
+# Declared here in one loop because they only differ by name. PySide6 reads Property objects when a class is made, so
+# the final class is made with them in its body.
 _members = {}
 for _name in ("noneEnabled", "addEnabled", "removeEnabled", "editEnabled", "renameEnabled", "showHidden",
               "showChildNodeTypes", "selectNodeUponCreation"):
-    _members[_name], _members["set" + _name[0].upper() + _name[1:]] = _flag(_name)
+    _members[_name] = _flag(_name)
 qMRMLNodeComboBox = type("qMRMLNodeComboBox", (qMRMLNodeComboBox,), _members)
 
 
@@ -205,7 +212,10 @@ class _TableModel(QtCore.QAbstractTableModel):
             return str(section + 1)
         name = self.table.GetColumnName(section)
         node = self.parent()._node
-        return node.GetColumnTitle(name) if node.GetUseColumnTitleAsColumnHeader() else name
+        if not node.GetUseColumnTitleAsColumnHeader():
+            return name
+        unit = node.GetColumnUnitLabel(name)
+        return (node.GetColumnTitle(name) or name) + (f" [{unit}]" if unit else "")
 
 
 class qMRMLTableView(QtWidgets.QTableView):

@@ -1,12 +1,16 @@
 """``slicer.parameterNodeWrapper``: the subset of Slicer's package that the modules use.
 
-Members of the types node, str, bool, int, float, Enum and pathlib.Path, with a default; stored in the parameter node
-in Slicer's own format (enumerations by name, nodes as node references), so that a scene saved here opens in Slicer and
-the other way round. Widgets with the dynamic property ``SlicerParameterName`` are bound both ways by ``connectGui``.
-Anything else raises an error instead of being ignored.
+Members of the types node, str, bool, int, float, Enum and pathlib.Path, with a default, numbers with or without
+``Annotated[…, WithinRange(…)]``; stored in the parameter node in Slicer's own format (enumerations by name, nodes as
+node references), so that a scene saved here opens in Slicer and the other way round. Values of another type or out of
+range are errors. Widgets with the dynamic property ``SlicerParameterName`` are bound both ways by ``connectGui``; a
+spin box gets the range of its parameter, whatever its .ui file says. Anything else raises an error instead of being
+ignored.
 """
 
+import dataclasses
 import enum
+import math
 import pathlib
 import typing
 
@@ -16,8 +20,51 @@ from PySide6 import QtWidgets
 
 from slicer_stand_in import ctk_widgets, mrml_widgets
 
-__all__ = ["parameterNodeWrapper", "SlicerParameterNamePropertyName"]
+__all__ = ["Default", "WithinRange", "parameterNodeWrapper", "SlicerParameterNamePropertyName"]
 SlicerParameterNamePropertyName = "SlicerParameterName"
+
+
+class Default:
+    """What ``default()`` of a parameter node gives: not the value itself."""
+
+    def __init__(self, value=None):
+        self.value = value
+
+
+class WithinRange:
+    """Both ends included."""
+
+    def __init__(self, minimum, maximum):
+        self.minimum, self.maximum = minimum, maximum
+
+    def validate(self, value):
+        if not self.minimum <= value <= self.maximum:
+            raise ValueError(f"Value must be within range [{self.minimum}, {self.maximum}], is {value}")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Parameter:
+    kind: type
+    range: WithinRange | None
+    default: object
+
+    @classmethod
+    def of(cls, hint, owner, name):
+        kind, annotations = hint, ()
+        if typing.get_origin(hint) is typing.Annotated:
+            kind, *annotations = typing.get_args(hint)
+        if not isinstance(kind, type) or not all(isinstance(one, WithinRange) for one in annotations):
+            raise TypeError(f"the stand-in knows no parameter of type {hint} ({owner.__name__}.{name})")
+        default = getattr(owner, name) if hasattr(owner, name) else _default_of(kind)
+        return cls(kind, annotations[0] if annotations else None, default)
+
+    def validate(self, name, value):
+        if value is None and _is_node(self.kind):
+            return
+        if not isinstance(value, (int, float) if self.kind is float else self.kind):
+            raise TypeError(f"{name} must be of type {self.kind.__name__}, is {value!r}")
+        if self.range is not None:
+            self.range.validate(value)
 
 
 def _is_node(kind) -> bool:
@@ -32,18 +79,18 @@ def _default_of(kind):
     return kind()
 
 
-def _write(node, name, kind, value):
+def _write(node, name, parameter, value):
+    kind = parameter.kind
+    parameter.validate(name, value)
     if _is_node(kind):
-        if value is not None and not value.IsA(kind.__name__):
-            raise ValueError(f"{name} must be a {kind.__name__}, not a {value.GetClassName()}")
         node.SetParameter(name, "")
         node.SetNodeReferenceID(name, value.GetID() if value is not None else None)
     elif issubclass(kind, enum.Enum):
-        node.SetParameter(name, kind(value).name)
+        node.SetParameter(name, value.name)
     elif kind is bool:
         node.SetParameter(name, "True" if value else "False")
     elif issubclass(kind, (str, int, float, pathlib.PurePath)):
-        node.SetParameter(name, str(kind(value)))
+        node.SetParameter(name, str(value))
     else:
         raise TypeError(f"the stand-in stores no {kind.__name__} ({name})")
 
@@ -62,8 +109,8 @@ def _read(node, name, kind):
 class _Connector:
     """Reads, writes and watches one widget."""
 
-    def __init__(self, widget, kind):
-        self.widget, self.kind = widget, kind
+    def __init__(self, widget, parameter):
+        kind = parameter.kind
         label = getattr(kind, "label", lambda member: member.name)
         if type(widget) is QtWidgets.QCheckBox and kind is bool:
             self.signal = widget.stateChanged
@@ -76,9 +123,15 @@ class _Connector:
             self.read = lambda: members[widget.currentIndex]
             self.write = lambda v: widget.setCurrentIndex(members.index(v))
         elif type(widget) in (QtWidgets.QSpinBox, QtWidgets.QSlider) and kind is int:
+            if type(widget) is QtWidgets.QSlider and parameter.range is None:
+                raise RuntimeError("Cannot have a connection to QSlider where the int type is unbounded.")
+            between = parameter.range or WithinRange(-(2**31), 2**31 - 1)
+            widget.setRange(between.minimum, between.maximum)
             self.signal = widget.valueChanged
             self.read, self.write = lambda: widget.value, lambda v: widget.setValue(v)
         elif type(widget) is QtWidgets.QDoubleSpinBox and kind is float:
+            between = parameter.range or WithinRange(-math.inf, math.inf)
+            widget.setRange(between.minimum, between.maximum)
             self.signal = widget.valueChanged
             self.read, self.write = lambda: widget.value, lambda v: widget.setValue(v)
         elif type(widget) is QtWidgets.QLineEdit and kind is str:
@@ -89,7 +142,7 @@ class _Connector:
             self.signal = widget.currentPathChanged
             self.read, self.write = lambda: kind(widget.currentPath), lambda v: widget.setCurrentPath(str(v))
         elif type(widget) is mrml_widgets.qMRMLNodeComboBox and _is_node(kind):
-            widget.setNodeTypes([kind.__name__])
+            widget.nodeTypes = [kind.__name__]
             self.signal = widget.currentNodeChanged
             self.read, self.write = widget.currentNode, widget.setCurrentNode
         else:
@@ -111,22 +164,19 @@ class _Wrapper:
         self.parameterNode = parameterNode
         self._prefix = prefix or ""
         self._guis, self._nextTag, self._updating = {}, 0, False
-        for name, (kind, default) in self.allParameters.items():
+        for name, parameter in self.allParameters.items():
             if not parameterNode.HasParameter(self._prefix + name):
-                _write(parameterNode, self._prefix + name, kind, default)
+                _write(parameterNode, self._prefix + name, parameter, parameter.default)
 
     def getValue(self, name):
-        return _read(self.parameterNode, self._prefix + name, self.allParameters[name][0])
+        return _read(self.parameterNode, self._prefix + name, self.allParameters[name].kind)
 
     def setValue(self, name, value):
         with slicer.util.NodeModify(self.parameterNode):
-            _write(self.parameterNode, self._prefix + name, self.allParameters[name][0], value)
+            _write(self.parameterNode, self._prefix + name, self.allParameters[name], value)
 
     def default(self, name):
-        return self.allParameters[name][1]
-
-    def dataType(self, name):
-        return self.allParameters[name][0]
+        return Default(self.allParameters[name].default)
 
     def connectGui(self, gui):
         widgets = gui.findChildren(QtWidgets.QWidget) if isinstance(gui, QtWidgets.QWidget) else vars(gui).values()
@@ -141,7 +191,7 @@ class _Wrapper:
         for name in mapping:
             if name not in self.allParameters:
                 raise ValueError(f"Cannot find a param with the given name: {name}")
-        connectors = {name: _Connector(widget, self.allParameters[name][0]) for name, widget in mapping.items()}
+        connectors = {name: _Connector(widget, self.allParameters[name]) for name, widget in mapping.items()}
         tag, self._nextTag = self._nextTag, self._nextTag + 1
         for name, connector in connectors.items():
             connector.write(self.getValue(name))
@@ -194,10 +244,8 @@ def parameterNodeWrapper(cls=None):
     if cls is None:
         return parameterNodeWrapper
     parameters = {}
-    for name, kind in typing.get_type_hints(cls).items():
-        if not isinstance(kind, type):
-            raise TypeError(f"the stand-in knows no parameter of type {kind} ({cls.__name__}.{name})")
-        parameters[name] = (kind, getattr(cls, name) if hasattr(cls, name) else _default_of(kind))
+    for name, hint in typing.get_type_hints(cls, include_extras=True).items():
+        parameters[name] = _Parameter.of(hint, cls, name)
         setattr(cls, name, property(lambda self, name=name: self.getValue(name),
                                     lambda self, value, name=name: self.setValue(name, value)))
     cls.allParameters = parameters

@@ -6,7 +6,8 @@ What PythonQt does and PySide6 does not (read in PythonQt's and Slicer's sources
   the getter method of the same name is therefore hidden, the setter method stays (``button.setEnabled(False)``);
 * ``objectName`` is also available as ``name``;
 * ``object.connect("clicked(bool)", callable)`` connects a signal by its signature, ``disconnect`` undoes it;
-* setting an attribute that is neither a property nor known to a Python subclass is an error.
+* setting an attribute that is neither a property nor known to a Python subclass is an error, also on the stand-ins of
+  the CTK and qMRML widgets (which keep their own state in names that begin with "_").
 
 The classes of PySide6 themselves are patched, not sub-classed, so that widgets made by Qt (by ``QUiLoader``, the view
 of a combo box, …) behave the same and ``type(widget) == qt.QComboBox`` holds, which Slicer's parameter nodes rely on.
@@ -97,6 +98,12 @@ def _getattribute(self, name):
     return _native_getattribute(self, name)
 
 
+def _is_of_qt(cls, name) -> bool:
+    """Whether it is a class of C++ in Slicer, so that Python sets no new attribute ``name`` on its objects."""
+    ours = issubclass(cls, QtWidgets.QWidget) and cls.__module__.startswith("slicer_stand_in.")
+    return cls.__module__.startswith("PySide6.") or (ours and not name.startswith("_"))
+
+
 def _setattr(self, name, value):
     cls = type(self)
     known = getattr_static(cls, name, None)
@@ -106,9 +113,12 @@ def _setattr(self, name, value):
         known.fset(self, value)
     elif hasattr(type(known), "__set__"):
         known.__set__(self, value)
-    elif cls.__module__.startswith("PySide6.") and name not in _OWN_ATTRIBUTES \
-            and not isinstance(value, QtCore.SignalInstance):  # which PySide6 itself keeps on the object
+    elif isinstance(value, QtCore.SignalInstance) or name in _OWN_ATTRIBUTES:  # PySide6 keeps signals on the object
+        self.__dict__[name] = value
+    elif _is_of_qt(cls, name) and known is None:
         raise AttributeError(f"{cls.__name__} has no property '{name}': PythonQt sets no new attribute")
+    elif _is_of_qt(cls, name) and callable(known):
+        raise AttributeError(f"'{name}' is a method of {cls.__name__} and cannot be overwritten")
     else:
         self.__dict__[name] = value
 

@@ -12,6 +12,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
 
     currentSegmentIDChanged = QtCore.Signal(str)
     STAND_IN_SIGNALS = {"currentSegmentIDChanged(QString)": "currentSegmentIDChanged"}
+    viewsAreObserved = keysAreInstalled = False  # for tests
 
     def __init__(self, parent=None):
         super().__init__(parent)
@@ -28,7 +29,6 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self._table.itemSelectionChanged.connect(self._selected)
         layout.addWidget(self._table)
         self._filling = False
-        self.viewsAreObserved = self.keysAreInstalled = False  # for tests
 
     def setMRMLScene(self, scene):
         super().setMRMLScene(scene)

@@ -33,19 +33,33 @@ class QUiLoader:
         if widget is None:
             raise ValueError(loader.errorString())
         widget._kept_alive = loader.created  # Python owns what createWidget made
+        for entry in root.iter("widget"):
+            if entry.get("class") in loader.declared:
+                self._check_properties(self._find(widget, entry.get("name")), entry)
         for connection in connections if connections is not None else ():
             self._connect(widget, connection)
         return widget
 
     @staticmethod
-    def _connect(root_widget, connection):
-        def find(name):
-            found = root_widget if root_widget.name == name else root_widget.findChild(QtCore.QObject, name)
-            if found is None:
-                raise ValueError(f"connection with an unknown widget '{name}'")
-            return found
+    def _find(root_widget, name):
+        found = root_widget if root_widget.name == name else root_widget.findChild(QtCore.QObject, name)
+        if found is None:
+            raise ValueError(f"there is no widget '{name}'")
+        return found
 
-        sender, receiver = find(connection.findtext("sender")), find(connection.findtext("receiver"))
+    @staticmethod
+    def _check_properties(widget, entry):
+        """Qt's loader makes a dynamic property of one that a widget does not have."""
+        for element in entry.findall("property"):
+            name = element.get("name")
+            if element.get("stdset") != "0" and widget.metaObject().indexOfProperty(name) < 0:
+                raise ValueError(f"{type(widget).__name__} '{widget.name}' has no property '{name}'")
+
+    @staticmethod
+    def _connect(root_widget, connection):
+        find = QUiLoader._find
+        sender = find(root_widget, connection.findtext("sender"))
+        receiver = find(root_widget, connection.findtext("receiver"))
         slot = connection.findtext("slot")
         declared = getattr(type(receiver), "STAND_IN_SLOTS", ())
         if slot not in declared and receiver.metaObject().indexOfSlot(slot) < 0:

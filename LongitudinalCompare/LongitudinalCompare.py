@@ -397,7 +397,8 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
                 found = entries_of(record, diameters, pair)
                 if len(record["pairs"]) > 1:
                     label = record["timepoints"][record["pairs"][pair]["timepoint"] - 1]["label"]
-                    found = [one | {"text": f"{label.capitalize()}, {one['text']}"} for one in found]
+                    found = [one if one["isPart"] else one | {"text": f"{label.capitalize()}, {one['text']}"}
+                             for one in found]
                 entries += found
         texts = [one["text"] for one in entries]
         self.ui.lesionList.setVisible(bool(texts))

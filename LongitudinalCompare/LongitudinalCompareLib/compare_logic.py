@@ -90,8 +90,7 @@ class CompareLogic(JobLogic):
             self._keepFolder(nodes.table, folder)
             return nodes
 
-        with _native(volumeNodes, maskNodes):
-            self.startJob(writeJob, load, jobFolder, environment)
+        self.startJob(writeJob, load, jobFolder, environment)
         return self.waitForJob(progress) if waitForCompletion else None
 
     def measureAgain(self, tableNode, links: Sequence | None = None, waitForCompletion: bool = True, jobFolder=None,
@@ -124,8 +123,7 @@ class CompareLogic(JobLogic):
             self._keepFolder(nodes.table, folder)
             return nodes
 
-        with _native(old.volumes, old.masks):
-            self.startJob(writeJob, load, jobFolder, environment)
+        self.startJob(writeJob, load, jobFolder, environment)
         return self.waitForJob(progress) if waitForCompletion else None
 
     def loadJob(self, jobFolder, volumeNodes=None, maskNodes=()) -> CompareNodes:
@@ -193,10 +191,12 @@ class CompareLogic(JobLogic):
         if maskNodes and (len(maskNodes) != len(volumeNodes) or any(node is None for node in maskNodes)):
             raise BadArguments("Not every volume has a mask.", "Choose a segmentation for each, or none at all.")
 
-    def _writeJob(self, folder, volumeNodes, maskNodes, given, moved) -> tuple[list, dict]:
+    def _writeJob(self, folder, volumeNodes, maskNodes, given, moved):
+        """A generator of steps: one for each scan and mask."""
         inputs, nodeNames, warnings = {"images": []}, {}, []
         for number, node in enumerate(volumeNodes, start=1):
-            path = write_volume_for_job(node, folder / INPUTS / f"timepoint{number}")
+            with _native(node):
+                path = write_volume_for_job(node, folder / INPUTS / f"timepoint{number}")
             inputs["images"].append(str(path))
             nodeNames[path] = node.GetName()
             files = dicom_origin.files_of(node)
@@ -204,11 +204,14 @@ class CompareLogic(JobLogic):
                 listing = folder / INPUTS / f"timepoint{number}" / "dicom.json"
                 write_json(listing, files)
                 inputs[f"dicom_{number}"] = str(listing)
+            yield
         for number, (node, volumeNode) in enumerate(zip(maskNodes, volumeNodes), start=1):
             inputs.setdefault("masks", [])
-            path = _write_mask(node, volumeNode, folder / INPUTS / f"mask{number}.nrrd")
+            with _native(node, volumeNode):
+                path = _write_mask(node, volumeNode, folder / INPUTS / f"mask{number}.nrrd")
             inputs["masks"].append(str(path))
             nodeNames[path] = node.GetName()
+            yield
         parameters = {name: value for name, value in given.items() if value and name != "modelId"}
         if moved:
             parameters["diameters"] = [{key: one[key] for key in ("timepoint", "lesion", "which", "ends")}
@@ -259,10 +262,10 @@ def _write_mask(segmentationNode, volumeNode, path):
 
 
 @contextmanager
-def _native(volumeNodes, maskNodes):
-    """While the job's files are written the scans lie where they were scanned, not where a former result put them."""
+def _native(*nodes):
+    """While a file of the job is written the scan lies where it was scanned, not where a former result put it."""
     ours = []
-    for node in [*volumeNodes, *maskNodes]:
+    for node in nodes:
         transform = node.GetParentTransformNode()
         if transform is not None and (transform.GetAttribute("MRISegSuite.Part") or "").startswith("transform_"):
             ours.append((node, transform.GetID()))

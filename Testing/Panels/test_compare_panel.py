@@ -223,7 +223,7 @@ def test_links_are_corrected_undone_and_measured(application, loaded, wait_for, 
     assert ui.sameButton.enabled and not ui.notSameButton.enabled
     ui.sameButton.click()
     assert "corrected since" in ui.summaryLabel.text and ui.correctionList.count == 1
-    assert "Same lesion: baseline 1" in ui.correctionList.item(0).text()
+    assert "Same lesion: baseline, no. 1" in ui.correctionList.item(0).text()
     ui.undoCorrectionButton.click()
     assert "corrected since" not in ui.summaryLabel.text and not ui.correctionList.visible
     choose(0, 1)
@@ -239,7 +239,7 @@ def test_links_are_corrected_undone_and_measured(application, loaded, wait_for, 
 
     # a part of it is parted again, by its own row; the later word counts
     choose(3)
-    assert ui.notSameButton.enabled and "follow-up 2" in _lesions(ui)[3]
+    assert ui.notSameButton.enabled and "follow-up, no. 2" in _lesions(ui)[3]
     ui.notSameButton.click()
     assert ui.correctionList.count == 2
 

@@ -14,7 +14,7 @@ def entries_of(record: dict, diameters: list[dict], pair: int) -> list[dict]:
     Returns:
         For each lesion, and for each part of one that merged or split, {text, timepoint, point (LPS, mm, in that
         timepoint's scan): the later place where there is one; pair, baseline, followup: labels of what it is at both
-        timepoints; group: (baseline, followup) of the lesion that it is a part of}.
+        timepoints; group: (baseline, followup) of the lesion that it is a part of; isPart}.
     """
     lengths = {(one["timepoint"], one["lesion"], one["which"]): one for one in diameters}
     found = record["pairs"][pair]
@@ -31,7 +31,7 @@ def entries_of(record: dict, diameters: list[dict], pair: int) -> list[dict]:
             for one in timepoint["lesions"]:
                 entries.append({"text": lesion_text(record, number, one["label"]), "timepoint": number,
                                 "point": one["point"], "pair": pair, "baseline": [], "followup": [],
-                                "group": ([], [])})  # fmt: skip
+                                "group": ([], []), "isPart": False})  # fmt: skip
     return entries
 
 
@@ -41,8 +41,8 @@ def lesion_of(record: dict, timepoint: int, label: int) -> dict:
 
 
 def lesion_text(record: dict, timepoint: int, label: int) -> str:
-    """A lesion of one timepoint, e.g. "baseline 2: 0.42 cm³"."""
-    return _("{when} {number}: {volume} cm³").format(
+    """A lesion of one timepoint, e.g. "baseline, no. 2: 0.42 cm³"."""
+    return _("{when}, no. {number}: {volume} cm³").format(
         when=record["timepoints"][timepoint - 1]["label"], number=label,
         volume=f"{lesion_of(record, timepoint, label)['volume_mm3'] / 1000:.2f}")
 
@@ -51,7 +51,7 @@ def _entry(record: dict, pair: int, text: str, baseline: list[int], followup: li
     later = record["pairs"][pair]["timepoint"]
     timepoint, label = (later, followup[0]) if followup else (1, baseline[0])
     return {"text": text, "timepoint": timepoint, "point": lesion_of(record, timepoint, label)["point"], "pair": pair,
-            "baseline": baseline, "followup": followup, "group": group}
+            "baseline": baseline, "followup": followup, "group": group, "isPart": (baseline, followup) != group}
 
 
 def _part_text(record: dict, timepoint: int, label: int) -> str:

@@ -74,6 +74,7 @@ class ViewControl:
         views.show_chart(slicer.app.applicationLogic(), self._result().chart)
         for node in self._result().maps.values():
             renew_legend(slicer.mrmlScene, node)
+        views.show_lines_of(slicer.mrmlScene, self._result())
         self.show()
         views.fit(slicer.mrmlScene, self._result())
 

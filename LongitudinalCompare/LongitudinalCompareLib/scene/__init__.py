@@ -77,8 +77,12 @@ def update_results_in_steps(scene, job_folder, old: CompareNodes):
     """
     loaded = yield from load_job(job_folder)
     yield
-    parts = old.parts()
-    keep = {name: node for name, node in parts.items() if not _was_edited(node)}
+    keep = {}
+    for name, node in old.parts().items():
+        if not _was_edited(node):  # looks at every voxel of a map
+            keep[name] = node
+        if node.IsA("vtkMRMLVolumeNode"):
+            yield
     with SceneChange(scene, changed=keep.values(), undo_like=old.volumes[0] if old.volumes else None):
         base = old.volumes[0].GetName() if old.volumes else Path(job_folder).resolve().name
         parent = hierarchy.parent_item(scene, old.volumes[0] if old.volumes else old.table)

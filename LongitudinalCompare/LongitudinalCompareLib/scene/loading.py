@@ -14,6 +14,7 @@ from MRISegSuiteLib.images.reading import read_image_file
 from MRISegSuiteLib.images.segmentation_files import read_segmentation
 from MRISegSuiteLib.jobs import Result
 from MRISegSuiteLib.scene.provenance import digest_of_voxels
+from MRISegSuiteLib.scene.volumes import image_data_of
 
 from ..registration.rigid import matrix_of, to_ras
 
@@ -34,7 +35,7 @@ class LoadedJob:
         record: lesions.json. transforms: timepoint -> (4, 4) RAS matrix from the scan to the common space.
         images: timepoint -> image in the common space. maps: role -> image in the common space.
         windows: role of a map -> lowest and highest gray value to show.
-        digests: role of a map -> digest of its voxels.
+        digests: role of a map -> digest of its voxels. data: role of a map -> its voxels as a node holds them.
         masks: timepoint -> (label image, {name: value}), native.
     """
 
@@ -45,6 +46,7 @@ class LoadedJob:
     maps: dict
     windows: dict
     digests: dict
+    data: dict
     masks: dict
 
 
@@ -94,14 +96,16 @@ def load_job(job_folder):
             yield
             maps[f"checkerboard_{n}"] = _checkerboard(scaled[1], scaled[n], images[1])
             windows[f"checkerboard_{n}"] = (0, BRIGHTEST)
-    digests = {}
+    digests, data = {}, {}
     for role, image in maps.items():
         yield
         digests[role] = digest_of_voxels(image)
+        yield
+        data[role] = image_data_of(image)
     for n, name in _numbered(result, "segmentation"):
         yield
         masks[n] = _mask(folder / name)
-    return LoadedJob(result, record, transforms, images, maps, windows, digests, masks)
+    return LoadedJob(result, record, transforms, images, maps, windows, digests, data, masks)
 
 
 def _mask(path: Path) -> tuple[sitk.Image, dict[str, int]]:

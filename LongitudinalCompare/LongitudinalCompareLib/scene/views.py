@@ -123,6 +123,23 @@ def show(scene, nodes: CompareNodes, mode: str = "side_by_side", fade: float = 0
         # Set here, not by a person in a view: the other views of the group follow positions, not these images.
         composite.SetLinkedControl(True)
         composite.SetHotLinkedControl(True)
+    for node in nodes.maps.values():  # a legend looks anew whether its volume is shown
+        legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node)
+        if legend is not None:
+            legend.Modified()
+
+
+def show_lines_of(scene, nodes: CompareNodes) -> None:
+    """In the views of the timepoints each shows its own diameters alone; other views show all."""
+    ours = {node.GetID(): n for n, node in slice_nodes(scene).items()}
+    found = [scene.GetNthNodeByClass(index, "vtkMRMLAbstractViewNode").GetID()
+             for index in range(scene.GetNumberOfNodesByClass("vtkMRMLAbstractViewNode"))]
+    for (timepoint, _, _), line in nodes.lines.items():
+        display = line.GetDisplayNode()
+        display.RemoveAllViewNodeIDs()
+        for view in found:
+            if ours.get(view, timepoint) == timepoint:
+                display.AddViewNodeID(view)
 
 
 def jump_to(scene, nodes: CompareNodes, timepoint: int, point) -> tuple[float, float, float]:

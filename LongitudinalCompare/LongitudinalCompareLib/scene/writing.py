@@ -100,19 +100,16 @@ def _write_maps(scene, base, loaded, nodes, old, add) -> None:
     for part, image in loaded.maps.items():
         role, _, number = part.rpartition("_")
         title = _TITLES[role] + (f" {number}" if len(loaded.record["timepoints"]) > 2 else "")
-        node = volumes.new_volume_node(scene, f"{base} - {title}", image, window=loaded.windows[part])
-        if role in _COLORED:
-            color = colors.overlay_color_node(scene, _COLORED[role][0])
-            node.GetDisplayNode().SetAndObserveColorNodeID(color.GetID())
-        former = old.get(part)
-        if former is not None:
-            former.CopyContent(node)
-            hierarchy.forget(scene, node)
-            scene.RemoveNode(node.GetDisplayNode())
-            scene.RemoveNode(node)
-            node = former
-        elif role in _COLORED:
-            colors.add_legend(node.GetDisplayNode(), _COLORED[role][1])
+        node, data = old.get(part), loaded.data[part]
+        if node is not None:
+            volumes.set_image(node, image, data)
+        else:
+            node = volumes.new_volume_node(
+                scene, f"{base} - {title}", image, window=loaded.windows[part], data=data)
+            if role in _COLORED:
+                color = colors.overlay_color_node(scene, _COLORED[role][0])
+                node.GetDisplayNode().SetAndObserveColorNodeID(color.GetID())
+                colors.add_legend(node.GetDisplayNode(), _COLORED[role][1])
         nodes.maps[part] = add(node, part)
 
 

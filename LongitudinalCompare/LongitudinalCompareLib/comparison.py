@@ -14,6 +14,7 @@ from .change.intensity import IntensityChange, intensity_change
 from .change.jacobian import log_jacobian
 from .change.lesions import TimepointLesions, find_lesions
 from .change.matching import LinkOverride, match_lesions
+from .change.panel import panel_log_sd, panel_volumes
 from .change.timeline import Track, lesion_tracks
 from .change.uncertainty import UncertaintySettings
 from .registration.alignment import Alignment
@@ -113,6 +114,10 @@ def compare(
     with_masks = all(one.mask is not None for one in timepoints)
     lesions = tuple(find_lesions(one.mask) for one in timepoints) if with_masks else ()
     lesions = tuple(_with_moved(one, n, moved, notes) for n, one in enumerate(lesions))
+    panels = [
+        None if one.jackknife is None else panel_volumes(one.jackknife, one.voices, found)
+        for one, found in zip(timepoints, lesions)
+    ]
     shown = [n for n in range(count) if trusted[n]]
     grid = common_grid([timepoints[n].image for n in shown], [alignment.from_common[n] for n in shown])
     images, masks = [], []
@@ -130,13 +135,15 @@ def compare(
             for n in range(count - 1)
         ]
         tracks = lesion_tracks(lesions, matchings)
-    categories = _categories(timepoints, lesions, tracks, alignment, criterion, settings, notes)
+    categories = _categories(timepoints, lesions, panels, tracks, alignment, criterion, settings, notes)
     pairs = []
     for n in range(1, count):
         placed = _between(alignment, 0, n) if trusted[n] else None
         change = None
         if with_masks:
-            change = compare_lesions(lesions[0], lesions[n], placed, timepoints[n].days, settings, overrides)
+            change = compare_lesions(
+                lesions[0], lesions[n], placed, timepoints[n].days, settings, overrides, (panels[0], panels[n])
+            )
         intensity, more = None, {}
         if trusted[n]:
             both = _both_masks(prepared, alignment, grid, n)
@@ -199,13 +206,18 @@ def _between(alignment: Alignment, first: int, second: int) -> ChangeAlignment:
     )
 
 
-def _categories(timepoints, lesions, tracks, alignment, criterion, settings, notes) -> dict[int, ChangeCategory]:
+def _categories(
+    timepoints, lesions, panels, tracks, alignment, criterion, settings, notes
+) -> dict[int, ChangeCategory]:
     if criterion is None or not lesions:
         return {}
     if "failed" in alignment.states:
         notes.append("No change category: lesions can only be followed where every registration succeeded.")
         return {}
-    measured = measures_of(lesions, tracks, [one.days for one in timepoints])
+    # against the baseline; where a nadir is the reference both count, which is cautious
+    against = [panel_log_sd((panels[0], (0,)), (one, (0,))) if one else None for one in panels]
+    sds = [0.0 if n == 0 or one is None else one[0] for n, one in enumerate(against)]
+    measured = measures_of(lesions, tracks, [one.days for one in timepoints], panel_log_sd=sds)
     ratios = [None, *(pair.volume_ratio for pair in alignment.pairs)]
     found = assess(criterion, measured, settings, volume_ratios=ratios)
     return {one.timepoint: one for one in found}

@@ -26,7 +26,7 @@ from .registration.preparation import Prepared, prepare
 from .response.criteria_files import DEFAULT as DEFAULT_CRITERION
 from .response.criteria_files import criterion
 from .results import write_results
-from .segmenting import segment_all
+from .segmenting import ask_panel, segment_all
 from .sessions import WITHIN_SESSION, settle
 from .timepoints import Channel, Timepoint, contrasts_of, days_of, label_of, read_mask, read_scan
 
@@ -34,6 +34,7 @@ ANATOMIES = ("auto", "brain", "body")
 _KNOWN = {
     "labels", "structure", "dates", "criteria", "engine", "anatomy", "links", "diameters", "calibrate",
     "test_retest_wcv", "device", "jacobian", "channel_names", "within_session",
+    "experts",
 }  # fmt: skip
 #: Where each step ends, as a fraction of the whole job.
 _SHARE = {"read": 0.05, "session": 0.12, "segment": 0.25, "prepare": 0.45, "register": 0.80, "measure": 0.90}
@@ -55,8 +56,10 @@ def run(job: Job, context: JobContext) -> Result:
     linked}, LPS, mm), ``diameters`` (those that a person moved: list of {timepoint (from 1), lesion, which
     (longest, perpendicular), ends (LPS, mm)}), ``calibrate`` (False leaves out the calibration),
     ``test_retest_wcv`` (within-subject coefficient of variation of a repeated scan and segmentation), ``jacobian``
-    (True adds a map of local expansion by a deformable registration, for the eye), ``device``. The job's model
-    segments the scans where no masks are given; without a model they are aligned and compared without volumes.
+    (True adds a map of local expansion by a deformable registration, for the eye), ``experts`` (ids of models, or
+    "glioma" for every model of that task: a panel that segments each timepoint, see the task ``ensemble``),
+    ``device``. Where no masks are given, the experts or the job's model segment the scans; without any they are
+    aligned and compared without volumes.
 
     Raises:
         SuiteError: of the kind that names what is wrong.
@@ -74,13 +77,15 @@ def run(job: Job, context: JobContext) -> Result:
     days = days_of(paths, job.parameters.get("dates"))
     timepoints = read_timepoints(job, paths, names, mask_paths, days, context)
     timepoints = settle_all(timepoints, brain_paths, engine, job, context)
-    model = None
-    if not mask_paths and job.model:
+    model, panel_files = None, {}
+    if not mask_paths and job.parameters.get("experts"):
+        timepoints, model, panel_files = ask_panel(timepoints, job, context, _SHARE["session"], _SHARE["segment"])
+    elif not mask_paths and job.model:
         timepoints, model = segment_all(timepoints, job, context, _within(context, "session", "segment"))
     if timepoints[0].mask is None:
         context.warn(
             "No masks and no model were given: the scans are aligned and compared by eye and by their gray values, "
-            "and nothing is measured. Volumes and a change category need masks, or a model."
+            "and nothing is measured. Volumes and a change category need masks, a model, or experts."
         )
     if days[0] is None:
         context.warn("The dates of the scans are not known: there are no growth rates.")
@@ -100,7 +105,7 @@ def run(job: Job, context: JobContext) -> Result:
     for text in found.notes:
         context.warn(text)
     calibrations = _calibrate(timepoints, job)
-    return write_results(found, calibrations, model, context, _SHARE["measure"])
+    return write_results(found, calibrations, model, context, _SHARE["measure"], panel_files)
 
 
 def _checked(job: Job) -> tuple[list[str], list[str], list[str]]:
@@ -132,6 +137,11 @@ def _checked(job: Job) -> tuple[list[str], list[str], list[str]]:
     anatomy = job.parameters.get("anatomy", "auto")
     if anatomy not in ANATOMIES:
         raise BadArguments(f"The anatomy is {anatomy!r}.", f"Choose {', '.join(ANATOMIES)}.")
+    experts = job.parameters.get("experts", [])
+    if not isinstance(experts, list) or not all(isinstance(one, str) and one for one in experts):
+        raise BadArguments(f"The experts are {experts!r}.", 'Give a list of ids of models, or ["glioma"].')
+    if experts and (masks or job.model):
+        raise BadArguments("Experts were given beside masks or a model.", "One of them makes the masks.")
     how = job.parameters.get("within_session", "auto")
     if how not in WITHIN_SESSION:
         raise BadArguments(f"within_session is {how!r}.", f"Choose {', '.join(WITHIN_SESSION)}.")
@@ -228,11 +238,9 @@ def read_timepoints(
             mask_of = on if on != name else None
         label = label_of(number, len(paths))
         timepoints.append(Timepoint(path, image, mask, days[number], label, name, tuple(channels), mask_of))
-    references = sorted({one.name for one in timepoints})
+    references = sorted({one.name for one in timepoints if one.name})
     if len(references) > 1:
-        context.warn(
-            f"The timepoints are registered by different contrasts ({', '.join(name or '?' for name in references)})."
-        )
+        context.warn(f"The timepoints are registered by different contrasts ({', '.join(references)}).")
     return timepoints
 
 

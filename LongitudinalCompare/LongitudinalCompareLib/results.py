@@ -39,13 +39,19 @@ JACOBIAN = "jacobian"
 
 
 def write_results(
-    found: Comparison, calibrations: Sequence[Calibration], model: dict | None, context: JobContext, begin: float
+    found: Comparison,
+    calibrations: Sequence[Calibration],
+    model: dict | None,
+    context: JobContext,
+    begin: float,
+    more_files: dict[str, str] | None = None,
 ) -> Result:
-    """Write everything into the job's folder; ``begin`` is the fraction of the job done so far."""
+    """Write everything into the job's folder; ``begin`` is the fraction of the job done so far; ``more_files`` (role
+    -> path) are there already."""
     context.progress("Writing the results", begin)
     folder = context.folder
     result = Result(model=model, parameters={"engine": found.alignment.engine} | _days(found) | _contrasts(found))
-    result.warnings = list(context.warnings)
+    result.files |= more_files or {}
     _write_transforms(found, result, folder)
     for n, image in enumerate(found.images):
         if image is not None and len([one for one in found.images if one is not None]) > 1:

@@ -121,6 +121,9 @@ def parser() -> argparse.ArgumentParser:
                          help="response criterion: recist_1_1, rano_bm, rano_2d, rano_2_volumetric, a JSON file, or "
                               "none (default: rano_2_volumetric)")
     compare.add_argument("--model", metavar="ID", help="segment the scans with this model, where there are no masks")
+    compare.add_argument("--experts", metavar="ID,...", type=lambda text: text.split(","),
+                         help="segment the scans by a panel of these models (glioma: every model of that task) where "
+                              "there are no masks; where they disagree counts as uncertainty")
     compare.add_argument("--engine", choices=("greedy", "simpleitk", "ants"),
                          help="what registers (default: greedy; ants needs an environment of its own)")
     compare.add_argument("--anatomy", choices=("auto", "brain", "body"),
@@ -282,8 +285,8 @@ def check_together(arguments) -> None:
             raise BadArguments("Scans were named both with and without --timepoint.", "Use one way.")
         if max(len(arguments.input), len(arguments.timepoint)) < 2:
             raise BadArguments("A comparison needs two scans or more.", "Name the baseline, then the follow-up.")
-        if arguments.model and arguments.masks:
-            raise BadArguments("--model and --masks exclude each other: masks need no model.")
+        if sum(map(bool, (arguments.model, arguments.masks, arguments.experts))) > 1:
+            raise BadArguments("--model, --experts and --masks exclude each other: one of them makes the masks.")
         return
     if arguments.command == "sign":
         if bool(arguments.key) == arguments.check:

@@ -105,8 +105,10 @@ def compare(
     overrides: Sequence[LinkOverride] = (),
     moved: Sequence[MovedDiameter] = (),
     with_jacobian: bool = False,
+    calibration_sd: float | None = None,
 ) -> Comparison:
-    """Measure what changed, natively, and compare voxels where the gate allows it."""
+    """Measure what changed, natively, and compare voxels where the gate allows it; ``calibration_sd``: see
+    :func:`.change.uncertainty.log_interval`."""
     settings = settings or UncertaintySettings()
     notes: list[str] = []
     count = len(timepoints)
@@ -135,14 +137,20 @@ def compare(
             for n in range(count - 1)
         ]
         tracks = lesion_tracks(lesions, matchings)
-    categories = _categories(timepoints, lesions, panels, tracks, alignment, criterion, settings, notes)
+    # against the baseline; where a nadir is the reference both count, which is cautious
+    against = [panel_log_sd((panels[0], (0,)), (one, (0,))) if one else None for one in panels]
+    sds = [
+        float(np.hypot(one[0] if one else 0.0, calibration_sd or 0.0)) if n else 0.0 for n, one in enumerate(against)
+    ]
+    categories = _categories(timepoints, lesions, sds, tracks, alignment, criterion, settings, notes)
     pairs = []
     for n in range(1, count):
         placed = _between(alignment, 0, n) if trusted[n] else None
         change = None
         if with_masks:
             change = compare_lesions(
-                lesions[0], lesions[n], placed, timepoints[n].days, settings, overrides, (panels[0], panels[n])
+                lesions[0], lesions[n], placed, timepoints[n].days, settings, overrides, (panels[0], panels[n]),
+                calibration_sd,
             )
         intensity, more = None, {}
         if trusted[n]:
@@ -207,16 +215,13 @@ def _between(alignment: Alignment, first: int, second: int) -> ChangeAlignment:
 
 
 def _categories(
-    timepoints, lesions, panels, tracks, alignment, criterion, settings, notes
+    timepoints, lesions, sds, tracks, alignment, criterion, settings, notes
 ) -> dict[int, ChangeCategory]:
     if criterion is None or not lesions:
         return {}
     if "failed" in alignment.states:
         notes.append("No change category: lesions can only be followed where every registration succeeded.")
         return {}
-    # against the baseline; where a nadir is the reference both count, which is cautious
-    against = [panel_log_sd((panels[0], (0,)), (one, (0,))) if one else None for one in panels]
-    sds = [0.0 if n == 0 or one is None else one[0] for n, one in enumerate(against)]
     measured = measures_of(lesions, tracks, [one.days for one in timepoints], panel_log_sd=sds)
     ratios = [None, *(pair.volume_ratio for pair in alignment.pairs)]
     found = assess(criterion, measured, settings, volume_ratios=ratios)

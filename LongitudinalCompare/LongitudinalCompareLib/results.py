@@ -23,7 +23,7 @@ from .comparison import Comparison
 from .registration.rigid import transform_of, write_transform
 from .report import write_compare_report
 from .reporting.lesion_segments import write_timepoint
-from .reporting.tables import measurements
+from .reporting.tables import calibration_measurements, measurements
 from .timepoints import STRUCTURE, Timepoint
 
 #: What a role is called for timepoint N (from 1, the baseline): ``transform_1`` …
@@ -78,7 +78,7 @@ def write_results(
     result.warnings = list(context.warnings)
     write_json(folder / "lesions.json", lesion_record(found))
     result.files[LESIONS] = "lesions.json"
-    result.measurements = all_measurements(found)
+    result.measurements = all_measurements(found) + calibration_measurements(calibrations, STRUCTURE)
     write_table(result.measurements, folder / "table.csv")
     result.files["table"] = "table.csv"
     result.files |= write_compare_report(folder, result.to_record(), found, calibrations)

@@ -1,6 +1,7 @@
 """Masks by a panel of experts within a comparison: the embedded networks on cut-out virtual brains."""
 
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pytest
 import SimpleITK as sitk
 
 from LongitudinalCompareLib import pipeline
+from LongitudinalCompareLib.reporting.tables import calibration_measurements, calibration_table
+from LongitudinalCompareLib.segmenting import calibrate_scan, segmenter_of
+from LongitudinalCompareLib.timepoints import Timepoint
 from MRISegSuiteLib.errors import SuiteError
 from MRISegSuiteLib.jobs import Job, JobContext
 
@@ -55,10 +59,32 @@ def test_a_panel_segments_both_and_its_disagreement_is_part_of_the_interval(tmp_
     assert "jackknife of a panel of 3" in (out / result.files["report"]).read_text(encoding="utf-8")
 
 
+def test_known_growth_is_put_into_the_scan_itself_and_segmented_anew(tmp_path):
+    path, volume = _cut_out(tmp_path / "before.nrrd", pose(), 16.0, 1)
+    job = Job("compare", {"images": [path, path]}, {"device": "cpu"}, {"id": "glioma-volume"})
+    context = JobContext(tmp_path / "out", progress_file=tmp_path / "progress.json")
+    context.folder.mkdir()
+    by = segmenter_of(job, context)
+    one = by.segmented(Timepoint(path, sitk.ReadImage(path), None, None, "baseline"), "x", "Baseline", 0.0, 0.1)
+    found = calibrate_scan(one, by, 2, context, 0.1, 0.9)
+    assert found.level == "image" and len(found.trials) == 2 and found.missed == 0 and found.seconds > 0
+    assert [math.exp(trial.true_log) for trial in found.trials] == pytest.approx([0.8, 1.25])
+    assert abs(found.bias) < 0.2
+    told = json.loads((tmp_path / "progress.json").read_text(encoding="utf-8"))
+    assert "Known growth" in told["stage"] and 0.1 < told["fraction"] <= 0.9
+    assert not list(context.folder.iterdir()), "simulated scans were left behind"
+    table = calibration_table([found])
+    assert table.rows[0][:3] == ("scan, segmented again", 2, "-20 %, +25 %")
+    values = {m.name: m.value for m in calibration_measurements([found], "lesion")}
+    assert values["calibration_bias"] == pytest.approx(100 * math.expm1(found.bias))
+
+
 @pytest.mark.parametrize("parameters, words", [
     ({"experts": "glioma"}, "The experts are"),
     ({"experts": ["glioma-volume"], "structure": "necrosis"}, "does not segment 'necrosis'"),
     ({"experts": ["nobody"]}, "Nobody on the panel has an answer"),
+    ({"experts": ["glioma"], "calibrate_image": 1}, "2 to 50 trials"),
+    ({"calibrate_image": True}, "where a model or a panel segments it"),
 ])  # fmt: skip
 def test_a_panel_that_cannot_answer_is_told(tmp_path, parameters, words):
     scans = [_cut_out(tmp_path / f"{n}.nrrd", pose(n), 16.0, n)[0] for n in (1, 2)]

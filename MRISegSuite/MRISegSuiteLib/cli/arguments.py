@@ -131,7 +131,11 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("--registration-masks", metavar="FILE", nargs="+", default=[],
                          help="brain or body mask of each scan, instead of the built-in search")
     compare.add_argument("--without-calibration", action="store_true",
-                         help="leave out the calibration with known growth")
+                         help="leave out the calibration of the masks with known growth (it takes a second)")
+    compare.add_argument("--calibrate", metavar="N", nargs="?", type=int, const=5,
+                         help="put known growth into the baseline scan itself N times (default: 5) and run the model "
+                              "or the experts on it: bias and spread of the whole measuring. Takes as long as "
+                              "segmenting 2 N scans more")
     compare.add_argument("--jacobian", action="store_true",
                          help="add a map of where the brain expanded or shrank (deformable registration by greedy, "
                               "some ten seconds a pair); to look at, no volume comes from it")

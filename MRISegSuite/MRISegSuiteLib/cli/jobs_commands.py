@@ -122,6 +122,8 @@ def compare_job(arguments) -> Job:
         parameters["channel_names"] = [[name for name, _ in one] for one in scans]
     if arguments.without_calibration:
         parameters["calibrate"] = False
+    if arguments.calibrate is not None:
+        parameters["calibrate_image"] = arguments.calibrate
     if arguments.jacobian:
         parameters["jacobian"] = True
     model = None

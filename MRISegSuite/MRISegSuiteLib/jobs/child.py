@@ -20,15 +20,17 @@ class ChildContext(JobContext):
     Args:
         outer: context of the outer task. name: of the folder. title: put before each stage and warning.
         begin, end: the part of the outer job, as fractions, that this one takes.
+        with_stages: False: the title is all that is told of its progress.
     """
 
-    def __init__(self, outer: JobContext, name: str, title: str, begin: float, end: float):
+    def __init__(self, outer: JobContext, name: str, title: str, begin: float, end: float, with_stages: bool = True):
         super().__init__(outer.folder / name, outer.log, outer.device_preference)
         self._outer, self._title, self._begin, self._end = outer, title, begin, end
+        self._with_stages = with_stages
 
     def progress(self, stage: str, fraction: float) -> None:
-        self._outer.progress(f"{self._title}: {stage[:1].lower()}{stage[1:]}",
-                             self._begin + fraction * (self._end - self._begin))  # fmt: skip
+        text = f"{self._title}: {stage[:1].lower()}{stage[1:]}" if self._with_stages else self._title
+        self._outer.progress(text, self._begin + fraction * (self._end - self._begin))
 
     def warn(self, text: str) -> None:
         if text not in self.warnings:
@@ -36,7 +38,9 @@ class ChildContext(JobContext):
             self._outer.warn(f"{self._title}: {text}")
 
 
-def run_child(job: Job, outer: JobContext, name: str, title: str, begin: float, end: float) -> tuple[Result, Path]:
+def run_child(
+    job: Job, outer: JobContext, name: str, title: str, begin: float, end: float, with_stages: bool = True
+) -> tuple[Result, Path]:
     """Run a job within another one.
 
     Args:
@@ -49,6 +53,6 @@ def run_child(job: Job, outer: JobContext, name: str, title: str, begin: float, 
     Raises:
         SuiteError: whatever the inner task raises ends the outer one as well.
     """
-    context = ChildContext(outer, name, title, begin, end)
+    context = ChildContext(outer, name, title, begin, end, with_stages)
     context.folder.mkdir(parents=True)
     return find_task(job.task)(job, context), context.folder

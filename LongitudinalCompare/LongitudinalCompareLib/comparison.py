@@ -53,8 +53,9 @@ class Pair:
         change: None without masks.
         intensity: None where the gate failed, or the contrasts differ.
         category: None without masks, without a criterion or where lesions could not be matched.
-        expansion: local expansion from the baseline to the later one in percent, in the common space, 0 outside of the
-            masks; None unless it was asked for and the gate is good. A map to look at, never the source of a volume.
+        expansion: local expansion from the baseline to the later one in percent, in the common space (on a grid of its
+            own), 0 outside of the masks and where it folds; None unless it was asked for and the gate is good. A map
+            to look at, never the source of a volume.
         contrasts: change of the further contrasts that both have, by name; None where there is no map of one.
     """
 
@@ -277,10 +278,13 @@ def _expansion(prepared, alignment, n, notes) -> sitk.Image | None:
         notes.append(f"No Jacobian map at timepoint {n + 1}: the scans are of different contrasts.")
         return None
     pair = [prepared[t] for t in (0, n)]
-    field, inside = deformation(pair, [alignment.from_common[t] for t in (0, n)])
-    percent = 100 * (sitk.Exp(log_jacobian(field)) - 1)
+    there, back, inside = deformation(pair, [alignment.from_common[t] for t in (0, n)])
+    # half of what the two directions say together: exchanging the scans negates it
+    logs = [sitk.GetArrayFromImage(log_jacobian(field)) for field in (there, back)]
+    expansion = sitk.GetImageFromArray(np.nan_to_num(100 * np.expm1((logs[0] - logs[1]) / 2)))
+    expansion.CopyInformation(inside)
     notes.append(
         f"The Jacobian map at timepoint {n + 1} is for the eye only: a deformable registration understates how much a "
         "lesion grew, so no volume and no category comes from it."
     )
-    return sitk.Mask(percent, inside)
+    return sitk.Mask(expansion, inside)

@@ -20,6 +20,7 @@ from .change.matching import LinkOverride
 from .change.uncertainty import UncertaintySettings
 from .comparison import MovedDiameter, compare
 from .registration.alignment import align
+from .registration.deformable import require_deformable
 from .registration.engines import DEFAULT as DEFAULT_ENGINE
 from .registration.engines import Engine, EngineMissing, find_engine
 from .registration.preparation import Prepared, prepare
@@ -75,7 +76,7 @@ def run(job: Job, context: JobContext) -> Result:
     engine = choose_engine(job.parameters.get("engine"), context)
     with_jacobian = bool(job.parameters.get("jacobian"))
     if with_jacobian:
-        find_engine("greedy")  # the only one that deforms: said before anything is computed
+        require_deformable()  # said before anything is computed
     chosen = _criterion(job)
     settings = _settings(job)
     links = _links(job)

@@ -14,6 +14,7 @@ from .change.intensity import IntensityChange, intensity_change
 from .change.jacobian import log_jacobian
 from .change.lesions import TimepointLesions, find_lesions
 from .change.matching import LinkOverride, match_lesions
+from .change.panel import panel_log_sd, panel_volumes
 from .change.timeline import Track, lesion_tracks
 from .change.uncertainty import UncertaintySettings
 from .registration.alignment import Alignment
@@ -52,8 +53,9 @@ class Pair:
         change: None without masks.
         intensity: None where the gate failed, or the contrasts differ.
         category: None without masks, without a criterion or where lesions could not be matched.
-        expansion: local expansion from the baseline to the later one in percent, in the common space, 0 outside of the
-            masks; None unless it was asked for and the gate is good. A map to look at, never the source of a volume.
+        expansion: local expansion from the baseline to the later one in percent, in the common space (on a grid of its
+            own), 0 outside of the masks and where it folds; None unless it was asked for and the gate is good. A map
+            to look at, never the source of a volume.
         contrasts: change of the further contrasts that both have, by name; None where there is no map of one.
     """
 
@@ -104,8 +106,10 @@ def compare(
     overrides: Sequence[LinkOverride] = (),
     moved: Sequence[MovedDiameter] = (),
     with_jacobian: bool = False,
+    calibration_sd: float | None = None,
 ) -> Comparison:
-    """Measure what changed, natively, and compare voxels where the gate allows it."""
+    """Measure what changed, natively, and compare voxels where the gate allows it; ``calibration_sd``: see
+    :func:`.change.uncertainty.log_interval`."""
     settings = settings or UncertaintySettings()
     notes: list[str] = []
     count = len(timepoints)
@@ -113,6 +117,10 @@ def compare(
     with_masks = all(one.mask is not None for one in timepoints)
     lesions = tuple(find_lesions(one.mask) for one in timepoints) if with_masks else ()
     lesions = tuple(_with_moved(one, n, moved, notes) for n, one in enumerate(lesions))
+    panels = [
+        None if one.jackknife is None else panel_volumes(one.jackknife, one.voices, found)
+        for one, found in zip(timepoints, lesions)
+    ]
     shown = [n for n in range(count) if trusted[n]]
     grid = common_grid([timepoints[n].image for n in shown], [alignment.from_common[n] for n in shown])
     images, masks = [], []
@@ -130,14 +138,20 @@ def compare(
             for n in range(count - 1)
         ]
         tracks = lesion_tracks(lesions, matchings)
-    categories = _categories(timepoints, lesions, tracks, alignment, criterion, settings, notes)
+    # against the baseline; where a nadir is the reference both count, which is cautious
+    against = [panel_log_sd((panels[0], (0,)), (one, (0,))) if one else None for one in panels]
+    sds = [
+        float(np.hypot(one[0] if one else 0.0, calibration_sd or 0.0)) if n else 0.0 for n, one in enumerate(against)
+    ]
+    categories = _categories(timepoints, lesions, sds, tracks, alignment, criterion, settings, notes)
     pairs = []
     for n in range(1, count):
         placed = _between(alignment, 0, n) if trusted[n] else None
         change = None
         if with_masks:
             change = compare_lesions(
-                lesions[0], lesions[n], placed, timepoints[n].days, settings, _of(overrides, 0, n)
+                lesions[0], lesions[n], placed, timepoints[n].days, settings, _of(overrides, 0, n),
+                (panels[0], panels[n]), calibration_sd,
             )
             if change.matching is not None and change.matching.ignored:
                 count_ignored = len(change.matching.ignored)
@@ -208,13 +222,15 @@ def _between(alignment: Alignment, first: int, second: int) -> ChangeAlignment:
     )
 
 
-def _categories(timepoints, lesions, tracks, alignment, criterion, settings, notes) -> dict[int, ChangeCategory]:
+def _categories(
+    timepoints, lesions, sds, tracks, alignment, criterion, settings, notes
+) -> dict[int, ChangeCategory]:
     if criterion is None or not lesions:
         return {}
     if "failed" in alignment.states:
         notes.append("No change category: lesions can only be followed where every registration succeeded.")
         return {}
-    measured = measures_of(lesions, tracks, [one.days for one in timepoints])
+    measured = measures_of(lesions, tracks, [one.days for one in timepoints], panel_log_sd=sds)
     ratios = [None, *(pair.volume_ratio for pair in alignment.pairs)]
     found = assess(criterion, measured, settings, volume_ratios=ratios)
     return {one.timepoint: one for one in found}
@@ -269,10 +285,13 @@ def _expansion(prepared, alignment, n, notes) -> sitk.Image | None:
         notes.append(f"No Jacobian map at timepoint {n + 1}: the scans are of different contrasts.")
         return None
     pair = [prepared[t] for t in (0, n)]
-    field, inside = deformation(pair, [alignment.from_common[t] for t in (0, n)])
-    percent = 100 * (sitk.Exp(log_jacobian(field)) - 1)
+    there, back, inside = deformation(pair, [alignment.from_common[t] for t in (0, n)])
+    # half of what the two directions say together: exchanging the scans negates it
+    logs = [sitk.GetArrayFromImage(log_jacobian(field)) for field in (there, back)]
+    expansion = sitk.GetImageFromArray(np.nan_to_num(100 * np.expm1((logs[0] - logs[1]) / 2)))
+    expansion.CopyInformation(inside)
     notes.append(
         f"The Jacobian map at timepoint {n + 1} is for the eye only: a deformable registration understates how much a "
         "lesion grew, so no volume and no category comes from it."
     )
-    return sitk.Mask(percent, inside)
+    return sitk.Mask(expansion, inside)

@@ -23,7 +23,7 @@ from .comparison import Comparison
 from .registration.rigid import transform_of, write_transform
 from .report import write_compare_report
 from .reporting.lesion_segments import write_timepoint
-from .reporting.tables import measurements
+from .reporting.tables import calibration_measurements, measurements
 from .timepoints import STRUCTURE, Timepoint
 
 #: What a role is called for timepoint N (from 1, the baseline): ``transform_1`` …
@@ -39,18 +39,25 @@ JACOBIAN = "jacobian"
 
 
 def write_results(
-    found: Comparison, calibrations: Sequence[Calibration], model: dict | None, context: JobContext, begin: float,
+    found: Comparison,
+    calibrations: Sequence[Calibration],
+    model: dict | None,
+    context: JobContext,
+    begin: float,
+    more_files: dict[str, str] | None = None,
     dicom_sources: Sequence[str | None] = (),
 ) -> Result:
-    """Write everything into the job's folder; ``begin`` is the fraction of the job done so far.
+    """Write everything into the job's folder.
 
-    ``dicom_sources`` are of each timepoint the list of the DICOM files that its scan came from (see
-    ``dicom_objects.source_series``), None where it came from none.
+    Args:
+        begin: the fraction of the job done so far. more_files: role -> path of files that are there already.
+        dicom_sources: of each timepoint the list of the DICOM files that its scan came from (see
+            ``dicom_objects.source_series``), None where it came from none.
     """
     context.progress("Writing the results", begin)
     folder = context.folder
     result = Result(model=model, parameters={"engine": found.alignment.engine} | _days(found) | _contrasts(found))
-    result.warnings = list(context.warnings)
+    result.files |= more_files or {}
     _write_transforms(found, result, folder)
     for n, image in enumerate(found.images):
         if image is not None and len([one for one in found.images if one is not None]) > 1:
@@ -77,7 +84,7 @@ def write_results(
     result.warnings = list(context.warnings)
     write_json(folder / "lesions.json", lesion_record(found))
     result.files[LESIONS] = "lesions.json"
-    result.measurements = all_measurements(found)
+    result.measurements = all_measurements(found) + calibration_measurements(calibrations, STRUCTURE)
     write_table(result.measurements, folder / "table.csv")
     result.files["table"] = "table.csv"
     result.files |= write_compare_report(folder, result.to_record(), found, calibrations)

@@ -57,6 +57,8 @@ class Timepoint:
         name: of the reference contrast; empty where nobody said.
         channels: the other contrasts.
         mask_of: name of the contrast on whose grid the mask lies; None: the reference.
+        jackknife: the mask as a panel of experts fused it (bit 0) and without each voice (bits 1 …), on its grid; None
+            where no panel segmented. voices: their names.
     """
 
     path: str
@@ -67,6 +69,8 @@ class Timepoint:
     name: str = ""
     channels: tuple[Channel, ...] = ()
     mask_of: str | None = None
+    jackknife: sitk.Image | None = field(default=None, repr=False)
+    voices: tuple[str, ...] = ()
 
     def channel(self, name: str | None) -> Channel | None:
         """The further contrast of that name; None for the reference and for one that is not there."""

@@ -115,13 +115,15 @@ def compare_job(arguments) -> Job:
         inputs["masks"] = [_existing(path) for path in arguments.masks]
     if arguments.registration_masks:
         inputs["registration_masks"] = [_existing(path) for path in arguments.registration_masks]
-    given = ("labels", "structure", "dates", "criteria", "engine", "anatomy", "within_session")
+    given = ("labels", "structure", "dates", "criteria", "engine", "anatomy", "within_session", "experts")
     parameters = {name: getattr(arguments, name) for name in given if getattr(arguments, name)}
     parameters["device"] = arguments.device
     if any(name for one in scans for name, _ in one):
         parameters["channel_names"] = [[name for name, _ in one] for one in scans]
     if arguments.without_calibration:
         parameters["calibrate"] = False
+    if arguments.calibrate is not None:
+        parameters["calibrate_image"] = arguments.calibrate
     if arguments.jacobian:
         parameters["jacobian"] = True
     model = None

@@ -43,6 +43,7 @@ from MRISegSuiteLib.panel.node_selectors import give_buddies, keep_narrow
 from MRISegSuiteLib.panel.run_control import RunControl, RunWidgets
 
 _EDITED = slicer.vtkSegmentation.SourceRepresentationModified
+_EXPERTS, _PANEL_TASK = "experts:", "glioma"  # a panel of all models of a task, in the place of a model's id
 _GATE_COLORS = {"good": "#2e7d32", "check": "#b26a00", "failed": "#c62828"}
 
 
@@ -95,6 +96,7 @@ class LongitudinalCompareParameterNode:
         parameters with numbers in their names (see LongitudinalCompareLib.panel.timepoint_rows).
     criteria: id of the response criterion. modelId: segments where there are no masks; empty: nothing does.
     engine, anatomy: how the scans are registered. jacobian: add a map of local expansion.
+    calibrateImage: put known growth into the baseline's own scan, where a model or experts segment.
     result: table of the shown result.
     """
 
@@ -104,6 +106,7 @@ class LongitudinalCompareParameterNode:
     engine: CompareEngine = CompareEngine.automatic
     anatomy: CompareAnatomy = CompareAnatomy.auto
     jacobian: bool = False
+    calibrateImage: bool = False
     result: vtkMRMLTableNode
 
 
@@ -137,7 +140,8 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
                        self.ui.errorFrame, self.ui.errorLabel, self.ui.detailsButton, self.ui.detailsText),
             startText=_("&Apply"), onFinished=self._onFinished, onStateChanged=self._updateButtons)
         self._views = ViewControl(
-            ViewWidgets(self.ui.modeSelector, self.ui.fadeSlider, self.ui.blinkButton), lambda: self._result)
+            ViewWidgets(self.ui.modeSelector, self.ui.contrastSelectorLabel, self.ui.contrastSelector,
+                        self.ui.fadeSlider, self.ui.blinkButton), lambda: self._result)
         self._links = LinkCorrections(
             LinkWidgets(self.ui.sameButton, self.ui.notSameButton, self.ui.linkLabel, self.ui.correctionList,
                         self.ui.undoCorrectionButton),
@@ -239,11 +243,16 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
 
     # -- what is chosen ----------------------------------------------------------------------------------------------
 
-    def _inputs(self):
-        """(volumes, masks, dates) as chosen; rows without a volume count only where a later one has one."""
+    def _rows(self):
+        """The timepoints as chosen; those without a volume count only where a later one has one."""
         rows = self._timepoints.rows()
         while rows and rows[-1].volume is None:
             rows.pop()
+        return rows
+
+    def _inputs(self):
+        """(volumes, masks, dates) as chosen."""
+        rows = self._rows()
         return [row.volume for row in rows], [row.mask for row in rows], [row.date for row in rows]
 
     def _missing(self):
@@ -251,14 +260,20 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         volumes, masks, dates = self._inputs()
         if len(volumes) < 2 or None in volumes:
             return _("Choose a baseline and a follow-up, in the order of time.")
-        if len({node.GetID() for node in volumes}) < len(volumes):
+        rows = self._rows()
+        scans = [*volumes, *(volume for row in rows for _name, volume in row.further)]
+        if None in scans:
+            return _("Choose a scan for every contrast, or remove the contrast.")
+        if len({node.GetID() for node in scans}) < len(scans):
             return _("One volume is chosen twice. Choose each timepoint's own scan.")
-        for node in volumes:
+        if not all(row.hasNames for row in rows):
+            return _("Give each contrast of a timepoint a name of its own, e.g. FLAIR, T1, T1c.")
+        for node in scans:
             if node.GetImageData() is None:
                 return _("The volume \"{name}\" holds no image. Choose another one.").format(name=node.GetName())
         if any(masks) and None in masks:
             return _("Choose the lesions of every scan, or of none.")
-        if any(dates) and not all(row.hasDate for row in self._timepoints.rows()[:len(volumes)]):
+        if any(dates) and not all(row.hasDate for row in rows):
             return _("Give the date of every scan as YYYY-MM-DD, or of none.")
         if any(dates) and sorted(set(dates)) != dates:
             return _("The dates are not in the order of the scans.")
@@ -268,6 +283,8 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         volumes, masks, dates = self._inputs()
         if any(masks):
             text = _("Aligns {count} scans and measures their lesions.")
+        elif self._parameterNode.modelId.startswith(_EXPERTS):
+            text = _("Segments {count} scans with a panel of experts, aligns and measures them.")
         elif self._parameterNode.modelId:
             text = _("Segments {count} scans with the model, aligns and measures them.")
         else:
@@ -279,9 +296,11 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         self._updating = True
         selector.clear()
         selector.addItem(_("None"), "")
-        for card in Registry().cards():
-            if card.backend not in SHAPE_BACKENDS:
-                selector.addItem(card.title, card.id)
+        cards = [card for card in Registry().cards() if card.backend not in SHAPE_BACKENDS]
+        for card in cards:
+            selector.addItem(card.title, card.id)
+        if sum(card.task == _PANEL_TASK for card in cards) > 1:
+            selector.addItem(_("Panel of all models for gliomas"), _EXPERTS + _PANEL_TASK)
         selector.setCurrentIndex(max(0, selector.findData(chosen)))
         self._updating = False
 
@@ -309,7 +328,9 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         verified = "" if one is None or one.verified else _("Its thresholds have not been checked by a clinician yet.")
         self.ui.criterionLabel.setText(verified)
         self.ui.criterionLabel.setVisible(bool(verified))
-        self.ui.modelSelector.setEnabled(not any(self._inputs()[1]))
+        segments = not any(self._inputs()[1])
+        self.ui.modelSelector.setEnabled(segments)
+        self.ui.calibrateCheckBox.setEnabled(segments and bool(self._parameterNode.modelId))
         self._showResult()
         self._updateButtons()
 
@@ -483,26 +504,39 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         dates = [] if "" in dates else dates
         p = self._parameterNode
         modelId = "" if masks else p.modelId
-        jacobian = p.jacobian
+        experts = [modelId.removeprefix(_EXPERTS)] if modelId.startswith(_EXPERTS) else []
+        modelId = "" if experts else modelId
+        jacobian, calibrate = p.jacobian, p.calibrateImage and bool(modelId or experts)
+        rows = self._rows()
+        several = any(row.further for row in rows)
+        contrasts = [row.contrasts or [row.name] for row in rows] if several else []
+        further = [[volume for _name, volume in row.further] for row in rows] if several else []
         self._pending = Done(
             volumes=[node.GetName() for node in volumes], volumeFiles=[file_of_node(node) for node in volumes],
             masks=[node.GetName() for node in masks], maskFiles=[file_of_node(node) for node in masks], dates=dates,
             criteria="" if p.criteria == DEFAULT else p.criteria, engine=p.engine.value,
             anatomy="" if p.anatomy is CompareAnatomy.auto else p.anatomy.value, modelId=modelId,
-            jacobian=p.jacobian)
+            jacobian=p.jacobian, experts=experts, calibrateImage=calibrate, contrasts=contrasts,
+            further=[[node.GetName() for node in nodes] for nodes in further],
+            furtherFiles=[[file_of_node(node) for node in nodes] for nodes in further])
         self._run.start(LogicRunner(self.logic, lambda: self.logic.process(
             volumes, masks, dates, criteria=p.criteria, engine=p.engine.value, anatomy=p.anatomy.value,
-            modelId=modelId, jacobian=jacobian, waitForCompletion=False)))
+            modelId=modelId, jacobian=jacobian, contrasts=contrasts, furtherNodes=further, experts=experts,
+            calibrateImage=calibrate, waitForCompletion=False)))
 
     def _onMeasureAgain(self, checked=False):
         table, nodes = self._result.table, self._result
         given = compare_scene.inputs_of(nodes)
+        further = [[nodes.further[n, name] for name in names[1:] if (n, name) in nodes.further]
+                   for n, names in enumerate(given.get("contrasts", []), start=1)]
         self._pending = Done(
             volumes=[node.GetName() for node in nodes.volumes],
             volumeFiles=[file_of_node(node) for node in nodes.volumes],
             masks=[node.GetName() for node in nodes.masks], maskFiles=[file_of_node(node) for node in nodes.masks],
             dates=given.get("dates", []), criteria=given.get("criteria", ""), engine=given.get("engine", ""),
-            anatomy=given.get("anatomy", ""), jacobian=given.get("jacobian", False), again=table.GetName())
+            anatomy=given.get("anatomy", ""), jacobian=given.get("jacobian", False), again=table.GetName(),
+            contrasts=given.get("contrasts", []), further=[[one.GetName() for one in row] for row in further],
+            furtherFiles=[[file_of_node(one) for one in row] for row in further])
         self._edited = False  # edits from here on are not in the numbers that this run will give
         self._run.start(LogicRunner(self.logic, lambda: self.logic.measureAgain(table, waitForCompletion=False)))
 

@@ -26,6 +26,10 @@ from . import scene as compare_scene
 from .scene import CompareNodes
 
 _RUN = "MRISegSuite.Run"
+#: Parts of a result that are transforms begin so.
+_OURS = ("transform_", "session_")
+#: What is remembered of how a result was asked for, and said otherwise in a job.
+_NOT_IN_JOBS = ("modelId", "contrasts", "masksOf", "calibrateImage")
 #: Roles of the files that a person keeps begin so.
 _SAVED = ("report", "picture", "table", "dicom")
 
@@ -45,8 +49,9 @@ class CompareLogic(JobLogic):
 
     def process(self, volumeNodes: Sequence, maskNodes: Sequence = (), dates: Sequence[str] = (), criteria: str = "",
                 engine: str = "", anatomy: str = "auto", modelId: str = "", device: str = "auto", links: Sequence = (),
-                jacobian: bool = False, waitForCompletion: bool = True, jobFolder=None, progress=None,
-                environment=None):
+                jacobian: bool = False, contrasts: Sequence[Sequence[str]] = (),
+                furtherNodes: Sequence[Sequence] = (), experts: Sequence[str] = (), calibrateImage: bool = False,
+                waitForCompletion: bool = True, jobFolder=None, progress=None, environment=None):
         """Align scans of one patient and say what changed.
 
         Args:
@@ -62,6 +67,12 @@ class CompareLogic(JobLogic):
             device: where the model runs: "auto", "cpu" or "cuda".
             links: corrections of which lesion is which: {baseline_point, followup_point (LPS, mm), linked}, and
                 where that is not the baseline and the first follow-up: baseline_timepoint, timepoint (from 1).
+            contrasts: for each timepoint the names of its contrasts (FLAIR, T1c …), that of its volumeNode first.
+            furtherNodes: for each timepoint the volume nodes of its further contrasts, in the order of their names. A
+                mask may be drawn on any of them.
+            experts: ids of models, or ("glioma",) for all of that task: a panel that segments every timepoint, where
+                no masks are given. calibrateImage: put known growth into the baseline's own scan and segment it anew
+                (with a model or experts; takes a while).
             jacobian: add a map of local expansion, for the eye (needs the engine greedy).
             waitForCompletion: True returns the nodes; False returns None at once.
             jobFolder: folder that keeps the files of the run; a temporary one by default.
@@ -75,16 +86,22 @@ class CompareLogic(JobLogic):
             SuiteError: of the kind that names what is wrong (see MRISegSuiteLib.errors); the scene is unchanged.
         """
         volumeNodes, maskNodes = list(volumeNodes), list(maskNodes)
-        self._check(volumeNodes, maskNodes)
+        furtherNodes = [list(nodes) for nodes in furtherNodes] or [[] for _ in volumeNodes]
+        contrasts = [list(names) for names in contrasts]
+        self._check(volumeNodes, maskNodes, contrasts, furtherNodes)
         given = {"dates": list(dates) or _dates_of(volumeNodes), "criteria": criteria, "engine": engine,
                  "links": list(links), "anatomy": anatomy if anatomy != "auto" else "", "modelId": modelId,
-                 "device": device, "jacobian": jacobian}
+                 "device": device, "jacobian": jacobian, "contrasts": contrasts if any(furtherNodes) else [],
+                 "experts": list(experts), "calibrateImage": calibrateImage}
 
         def writeJob(folder):
-            return self._writeJob(folder, volumeNodes, maskNodes, given, [])
+            return self._writeJob(folder, volumeNodes, maskNodes, furtherNodes, given, [])
 
         def load(folder):
-            nodes = yield from compare_scene.add_results_in_steps(slicer.mrmlScene, folder, volumeNodes, maskNodes)
+            further = {(n, name): node for n, (names, nodes) in enumerate(zip(contrasts, furtherNodes), start=1)
+                       for name, node in zip(names[1:], nodes)}
+            nodes = yield from compare_scene.add_results_in_steps(
+                slicer.mrmlScene, folder, volumeNodes, maskNodes, further, given.get("masksOf", ()))
             compare_scene.remember_inputs(nodes, **given)
             compare_scene.set_corrections(nodes, _as_corrections(given["links"]))
             self._keepFolder(nodes.table, folder)
@@ -107,15 +124,19 @@ class CompareLogic(JobLogic):
         old = compare_scene.nodes_of(slicer.mrmlScene, tableNode)
         if old is None:
             raise BadArguments("There is no comparison to measure again.", "Choose the table of one.")
-        self._check(old.volumes, old.masks)
         given = compare_scene.inputs_of(old)
+        furtherNodes = [[old.further.get((n, name)) for name in names[1:]]
+                        for n, names in enumerate(given.get("contrasts", []), start=1)] or [[] for _ in old.volumes]
+        self._check(old.volumes, old.masks, given.get("contrasts", []), furtherNodes)
+        if old.masks:  # those that a model or experts made are measured, as they are now
+            given = {name: value for name, value in given.items() if name not in ("experts", "calibrateImage")}
         if links is not None:
             compare_scene.set_corrections(old, _as_corrections(links))
         given["links"] = compare_scene.links_of(old)
         moved = [one for one in compare_scene.diameters_of(old) if one["moved"]]
 
         def writeJob(folder):
-            return self._writeJob(folder, old.volumes, old.masks, given, moved)
+            return self._writeJob(folder, old.volumes, old.masks, furtherNodes, given, moved)
 
         def load(folder):
             nodes = yield from compare_scene.update_results_in_steps(slicer.mrmlScene, folder, old)
@@ -183,15 +204,20 @@ class CompareLogic(JobLogic):
         return compare_scene.diameters_of(nodes)
 
     @staticmethod
-    def _check(volumeNodes, maskNodes) -> None:
+    def _check(volumeNodes, maskNodes, contrasts, furtherNodes) -> None:
         if len(volumeNodes) < 2 or any(node is None for node in volumeNodes):
             raise BadArguments("A comparison needs two volumes or more.", "Choose a baseline and a follow-up.")
-        if len({node.GetID() for node in volumeNodes}) < len(volumeNodes):
+        scans = [*volumeNodes, *(node for nodes in furtherNodes for node in nodes)]
+        if None in scans:
+            raise BadArguments("The scan of a contrast is missing.", "Choose one, or leave the contrast out.")
+        if len({node.GetID() for node in scans}) < len(scans):
             raise BadArguments("One volume was chosen twice.", "Choose each timepoint's own scan.")
+        if any(furtherNodes) and [len(names) for names in contrasts] != [1 + len(nodes) for nodes in furtherNodes]:
+            raise BadArguments("Not every contrast has a name.", "Name each scan of each timepoint, e.g. FLAIR, T1c.")
         if maskNodes and (len(maskNodes) != len(volumeNodes) or any(node is None for node in maskNodes)):
             raise BadArguments("Not every volume has a mask.", "Choose a segmentation for each, or none at all.")
 
-    def _writeJob(self, folder, volumeNodes, maskNodes, given, moved):
+    def _writeJob(self, folder, volumeNodes, maskNodes, furtherNodes, given, moved):
         """A generator of steps: one for each scan and mask."""
         inputs, nodeNames, warnings = {"images": []}, {}, []
         for number, node in enumerate(volumeNodes, start=1):
@@ -205,14 +231,27 @@ class CompareLogic(JobLogic):
                 write_json(listing, files)
                 inputs[f"dicom_{number}"] = str(listing)
             yield
-        for number, (node, volumeNode) in enumerate(zip(maskNodes, volumeNodes), start=1):
+        for number, nodes in enumerate(furtherNodes, start=1):
+            for k, node in enumerate(nodes, start=1):
+                with _native(node):
+                    path = write_volume_for_job(node, folder / INPUTS / f"timepoint{number}_{k}")
+                inputs.setdefault(f"channels_{number}", []).append(str(path))
+                nodeNames[path] = node.GetName()
+                yield
+        given["masksOf"] = []
+        for number, (node, volumeNode, more) in enumerate(zip(maskNodes, volumeNodes, furtherNodes), start=1):
             inputs.setdefault("masks", [])
-            with _native(node, volumeNode):
-                path = _write_mask(node, volumeNode, folder / INPUTS / f"mask{number}.nrrd")
+            with _native(node, volumeNode, *more):
+                path, which = _write_mask(node, [volumeNode, *more], folder / INPUTS / f"mask{number}.nrrd")
             inputs["masks"].append(str(path))
+            given["masksOf"].append(given["contrasts"][number - 1][which] if which else "")
             nodeNames[path] = node.GetName()
             yield
-        parameters = {name: value for name, value in given.items() if value and name != "modelId"}
+        parameters = {name: value for name, value in given.items() if value and name not in _NOT_IN_JOBS}
+        if given.get("contrasts"):
+            parameters["channel_names"] = given["contrasts"]
+        if given.get("calibrateImage"):
+            parameters["calibrate_image"] = True
         if moved:
             parameters["diameters"] = [{key: one[key] for key in ("timepoint", "lesion", "which", "ends")}
                                        for one in moved]  # fmt: skip
@@ -235,8 +274,12 @@ def _as_corrections(links) -> list[dict]:
     return [{"text": "", "links": [link]} for link in links]
 
 
-def _write_mask(segmentationNode, volumeNode, path):
-    """All segments of a segmentation as one mask on the grid of its scan; empty ones count as nothing there."""
+def _write_mask(segmentationNode, volumeNodes, path):
+    """All segments of a segmentation as one mask on the grid of one of the scans; empty ones count as nothing there.
+
+    Returns:
+        The path, and the index of the scan.
+    """
     import SimpleITK as sitk
 
     from MRISegSuiteLib.images.canonical import same_grid
@@ -245,20 +288,26 @@ def _write_mask(segmentationNode, volumeNode, path):
 
     segmentation = segmentationNode.GetSegmentation()
     ids = [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
-    like = image_of_volume(volumeNode)
-    together = sitk.Image(like.GetSize(), sitk.sitkUInt8)
-    together.CopyInformation(like)
+    scans = [image_of_volume(node) for node in volumeNodes]
+    which, together = 0, None
     for segment_id in ids:
-        image, _ = label_image_of_segmentation(segmentationNode, {segment_id: 1}, volumeNode)
-        if not same_grid(image, like):
-            raise BadArguments(
-                f'The segmentation "{segmentationNode.GetName()}" lies on another grid than "{volumeNode.GetName()}".',
-                "Set the volume as its source geometry in the Segment Editor: the scan's own grid is measured.",
-            )
-        image.CopyInformation(like)
-        together = sitk.Maximum(together, sitk.Cast(image, sitk.sitkUInt8))
+        image, _ = label_image_of_segmentation(segmentationNode, {segment_id: 1}, volumeNodes[which])
+        if together is None:
+            which = next((n for n, scan in enumerate(scans) if same_grid(image, scan)), None)
+            if which is None:
+                raise BadArguments(
+                    f'The segmentation "{segmentationNode.GetName()}" lies on another grid than '
+                    f'"{volumeNodes[0].GetName()}".',
+                    "Set the volume as its source geometry in the Segment Editor: the scan's own grid is measured.",
+                )
+        image.CopyInformation(scans[which])
+        image = sitk.Cast(image, sitk.sitkUInt8)
+        together = image if together is None else sitk.Maximum(together, image)
+    if together is None:
+        together = sitk.Image(scans[0].GetSize(), sitk.sitkUInt8)
+        together.CopyInformation(scans[0])
     path.parent.mkdir(parents=True, exist_ok=True)
-    return write_image(together, path)
+    return write_image(together, path), which
 
 
 @contextmanager
@@ -267,7 +316,7 @@ def _native(*nodes):
     ours = []
     for node in nodes:
         transform = node.GetParentTransformNode()
-        if transform is not None and (transform.GetAttribute("MRISegSuite.Part") or "").startswith("transform_"):
+        if transform is not None and (transform.GetAttribute("MRISegSuite.Part") or "").startswith(_OURS):
             ours.append((node, transform.GetID()))
             node.SetAndObserveTransformNodeID(None)
     try:

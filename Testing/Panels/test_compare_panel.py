@@ -382,6 +382,59 @@ def test_scans_from_dicom_get_seg_and_sr_where_they_still_are_their_series(
     assert any("follow-up: The scan does not lie on the grid" in text for text in panel._warnings), panel._warnings
 
 
+def test_several_contrasts_of_a_session_are_chosen_aligned_and_shown(application, loaded, wait_for, picture):
+    from virtual_heads import head, pose
+
+    from MRISegSuiteLib.scene.volumes import new_volume_node
+
+    panel, volumes, masks = loaded
+    ui, scene = panel.ui, application.mrmlScene
+    _choose(panel, volumes, masks)
+    # the second session's T1 was taken after the patient had moved
+    places = [np.eye(4), pose(8, 6) @ pose(5, 7, axis=(1, 0, 1), along=(0, 1, 1))]
+    others = [new_volume_node(scene, f"visit {n} T1", head(place, inverted=True, seed=n + 5)[0])
+              for n, place in enumerate(places, start=1)]
+    for frame, other in zip(panel._timepoints.frames, others, strict=True):
+        frame.moreButton.click()
+        assert "scan for every contrast" in ui.reasonLabel.text
+        frame.further[0].selector.setCurrentNode(other)
+        assert frame.further[0].nameEdit.text == "T1", "the node's name says what it is"
+        assert "name of its own" in ui.reasonLabel.text
+        frame.scan.nameEdit.setText("FLAIR")
+    assert ui.applyButton.enabled, ui.reasonLabel.text
+    picture(panel, "compare-contrasts")
+    assert panel.parent.minimumSizeHint().width() <= 400
+    ui.applyButton.click()
+    wait_for(lambda: not panel._run.isRunning)
+    assert panel._run.state == RunState.DONE, ui.errorLabel.text
+    nodes = panel._result
+    assert set(nodes.further) == {(1, "T1"), (2, "T1")} and set(nodes.sessions) == {(2, "T1")}
+    assert "subtraction_T1_2" in nodes.maps and "subtraction_2" in nodes.maps
+
+    # every scan brings the same place of the head to the same place of the world
+    place = np.array([25.0, 20.0, 15.0, 1.0])
+    worlds = []
+    for volume, to_head in ((volumes[0], np.eye(4)), (volumes[1], pose(8, 6)), *zip(others, places, strict=True)):
+        native = np.linalg.inv(to_head) @ place * (-1, -1, 1, 1)
+        worlds.append(application.util.arrayFromTransformMatrix(volume.GetParentTransformNode()) @ native)
+    assert np.linalg.norm(np.ptp(worlds, axis=0)) < 0.7
+
+    composite = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    composite.SetLayoutName("Timepoint2")
+    ui.contrastSelector.setCurrentIndex(ui.contrastSelector.findData("T1"))
+    assert composite.GetBackgroundVolumeID() == others[1].GetID()
+    ui.modeSelector.setCurrentIndex(ui.modeSelector.findData("subtraction"))
+    assert composite.GetForegroundVolumeID() == nodes.maps["subtraction_T1_2"].GetID()
+    ui.copyCommandButton.click()
+    assert "T1=" in application.app.clipboard().text() and "--reference FLAIR" in application.app.clipboard().text()
+    ui.measureAgainButton.click()
+    wait_for(lambda: not panel._run.isRunning)
+    assert panel._run.state == RunState.DONE, ui.errorLabel.text
+    assert panel._result.further == nodes.further and panel._result.sessions == nodes.sessions
+    panel._timepoints.frames[1].further[0].removeButton.click()
+    assert not panel._timepoints.frames[1].further and ui.applyButton.enabled
+
+
 def test_a_failed_registration_is_told_and_measures_natively(application, compare, wait_for, picture):
     from virtual_heads import head
 

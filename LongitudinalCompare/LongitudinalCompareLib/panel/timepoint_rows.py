@@ -1,58 +1,100 @@
-"""The timepoints in the panel: any number of scans, each with the segmentation of its lesions and its date."""
+"""The timepoints in the panel: any number of scans, each with the segmentation of its lesions, its date, and other
+contrasts of the same session.
+
+What is chosen is kept in the module's parameter node under names that end in the number of the timepoint (and, for
+further contrasts, of the contrast), all from 1: see :func:`read_rows`.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import qt
-import slicer
 from slicer.i18n import tr as _
 
-from MRISegSuiteLib.panel.node_selectors import combo_box_in
+from MRISegSuiteLib.images.channels import channel_of
 from MRISegSuiteLib.scene import dicom_origin
 
+from .timepoint_frame import TimepointFrame
+
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+-]{0,31}")
 _FEWEST = 2
 
 
 @dataclass(frozen=True)
 class Row:
-    """One timepoint as it is chosen: nodes or None, date as typed."""
+    """One timepoint as it is chosen: nodes or None, texts as typed.
+
+    ``name`` is the contrast of ``volume``; ``further`` are other contrasts of the session: (name, volume).
+    """
 
     volume: Any = None
     mask: Any = None
     date: str = ""
+    name: str = ""
+    further: tuple[tuple[str, Any], ...] = ()
 
     @property
     def hasDate(self) -> bool:
         """Whether the date has the form YYYY-MM-DD."""
         return bool(_DATE.fullmatch(self.date))
 
+    @property
+    def contrasts(self) -> list[str]:
+        """Names of all contrasts, the first that of ``volume``; empty where there is one scan alone."""
+        return [self.name, *(name for name, _volume in self.further)] if self.further else []
+
+    @property
+    def hasNames(self) -> bool:
+        """Whether every contrast has a name of its own that files can have."""
+        names = self.contrasts
+        return all(_NAME.fullmatch(name) for name in names) and len({name.lower() for name in names}) == len(names)
+
 
 def read_rows(parameterNode) -> list[Row]:
-    """The timepoints kept in a MRML node, two at least: references volume1, mask1 …, parameters date1 …"""
-    count = int(parameterNode.GetParameter("timepointCount") or 0)
-    count = max(_FEWEST, count)
+    """The timepoints kept in a MRML node, two at least."""
+    number = parameterNode.GetParameter("timepointCount") or "0"
+    count = max(_FEWEST, int(number))
     while parameterNode.GetNodeReferenceID(f"volume{count + 1}"):  # a scene of before any number was possible
         count += 1
-    return [Row(parameterNode.GetNodeReference(f"volume{n}"), parameterNode.GetNodeReference(f"mask{n}"),
-                (parameterNode.GetParameter(f"date{n}") or "").strip()) for n in range(1, count + 1)]
+    return [_read_row(parameterNode, n) for n in range(1, count + 1)]
+
+
+def _read_row(node, n: int) -> Row:
+    def text(name: str) -> str:
+        return (node.GetParameter(name) or "").strip()
+
+    count = int(text(f"furtherCount{n}") or "0")
+    further = tuple((text(f"contrast{n}_{k}"), node.GetNodeReference(f"further{n}_{k}")) for k in range(1, count + 1))
+    volume, mask = (node.GetNodeReference(f"{role}{n}") for role in ("volume", "mask"))
+    return Row(volume, mask, text(f"date{n}"), text(f"contrast{n}"), further)
 
 
 def write_rows(parameterNode, rows: Sequence[Row]) -> None:
     """Keep these timepoints, and no others, in a MRML node."""
-    before = len(read_rows(parameterNode))
+    before = read_rows(parameterNode)
     modifying = parameterNode.StartModify()
     parameterNode.SetParameter("timepointCount", str(len(rows)))
-    for n in range(1, max(before, len(rows)) + 1):
+    for n in range(1, max(len(before), len(rows)) + 1):
         row = rows[n - 1] if n <= len(rows) else Row()
-        for role, node in (("volume", row.volume), ("mask", row.mask)):
-            parameterNode.SetNodeReferenceID(f"{role}{n}", node.GetID() if node is not None else None)
+        _refer(parameterNode, f"volume{n}", row.volume)
+        _refer(parameterNode, f"mask{n}", row.mask)
         parameterNode.SetParameter(f"date{n}", row.date)
+        parameterNode.SetParameter(f"contrast{n}", row.name)
+        parameterNode.SetParameter(f"furtherCount{n}", str(len(row.further)))
+        most = max(len(row.further), len(before[n - 1].further) if n <= len(before) else 0)
+        for k in range(1, most + 1):
+            name, volume = row.further[k - 1] if k <= len(row.further) else ("", None)
+            _refer(parameterNode, f"further{n}_{k}", volume)
+            parameterNode.SetParameter(f"contrast{n}_{k}", name)
     parameterNode.EndModify(modifying)
+
+
+def _refer(parameterNode, role: str, node) -> None:
+    parameterNode.SetNodeReferenceID(role, node.GetID() if node is not None else None)
 
 
 class TimepointRows:
@@ -84,7 +126,7 @@ class TimepointRows:
             return
         self._filling = True
         while len(self.frames) < len(rows):
-            frame = TimepointFrame(self._onChanged, self._onRemove)
+            frame = TimepointFrame(self._onChanged, self._onRemove, self._onMore)
             self._layout.addWidget(frame.widget)
             self.frames.append(frame)
         while len(self.frames) > len(rows):
@@ -93,7 +135,8 @@ class TimepointRows:
             frame.widget.hide()
             frame.widget.deleteLater()  # later: its button may be what was clicked
         for n, (frame, row) in enumerate(zip(self.frames, rows, strict=True)):
-            frame.show(n, row, len(rows))
+            name = _("Baseline") if n == 0 else _("Follow-up") if len(rows) == 2 else _("Follow-up {n}").format(n=n)
+            frame.show(name, row, len(rows) > _FEWEST)
         self._filling = False
         self._sortButton.setEnabled(len(rows) > 1 and all(row.hasDate for row in rows))
 
@@ -101,9 +144,13 @@ class TimepointRows:
         if self._filling or self._parameterNode() is None:
             return
         rows, n = self.rows(), self.frames.index(frame)
-        now = frame.row()
-        if now.volume is not None and now.volume is not rows[n].volume and not now.date:
-            now = Row(now.volume, now.mask, dicom_origin.date_of(now.volume))
+        before, now = rows[n], Row(*frame.values())
+        if now.volume is not None and now.volume is not before.volume:
+            date = now.date or dicom_origin.date_of(now.volume)
+            now = replace(now, date=date, name=now.name or _contrast(now.volume))
+        further = [(name or _contrast(volume), volume) for name, volume in now.further]
+        if [volume for _name, volume in now.further] != [volume for _name, volume in before.further]:
+            now = replace(now, further=tuple(further))
         rows[n] = now
         self._write(rows)
 
@@ -111,6 +158,12 @@ class TimepointRows:
         rows = self.rows()
         del rows[self.frames.index(frame)]
         self._write(rows + [Row()] * (_FEWEST - len(rows)))
+
+    def _onMore(self, frame: TimepointFrame) -> None:
+        """Room for another contrast."""
+        rows, n = self.rows(), self.frames.index(frame)
+        rows[n] = replace(rows[n], further=(*rows[n].further, ("", None)))
+        self._write(rows)
 
     def _onSort(self, _checked=False) -> None:
         self._write(sorted(self.rows(), key=lambda row: row.date))
@@ -120,73 +173,6 @@ class TimepointRows:
             write_rows(self._parameterNode(), rows)  # the panel observes it, and calls update()
 
 
-class TimepointFrame:
-    """The widgets of one timepoint.
-
-    Args:
-        onChanged, onRemove: called with this frame when a person chose something, or wants it to go.
-    """
-
-    def __init__(self, onChanged: Callable[[TimepointFrame], None], onRemove: Callable[[TimepointFrame], None]):
-        self.widget = qt.QFrame()
-        grid = qt.QGridLayout(self.widget)
-        grid.setContentsMargins(0, 0, 0, 4)
-        self._title = qt.QLabel()
-        self.dateEdit = qt.QLineEdit()
-        self.dateEdit.setPlaceholderText("YYYY-MM-DD")
-        self.dateEdit.setMaxLength(10)
-        self.dateEdit.setToolTip(_("When the scan was taken. Without dates there are no growth rates."))
-        self.removeButton = qt.QToolButton()
-        self.removeButton.setText("✕")
-        self.volumeSelector = _selector(
-            "vtkMRMLScalarVolumeNode", _("A scan of the patient; scans are in the order of time."))
-        self.maskSelector = _selector(
-            "vtkMRMLSegmentationNode",
-            _("Segmentation of the lesions of this scan, in its own grid. All segments together are measured."))
-        grid.addWidget(self._title, 0, 0, 1, 2)
-        grid.addWidget(self.dateEdit, 0, 2)
-        grid.addWidget(self.removeButton, 0, 3)
-        grid.addWidget(qt.QLabel(_("Scan:")), 1, 0)
-        grid.addWidget(self.volumeSelector, 1, 1, 1, 3)
-        grid.addWidget(qt.QLabel(_("Lesions:")), 2, 0)
-        grid.addWidget(self.maskSelector, 2, 1, 1, 3)
-        grid.setColumnStretch(1, 1)
-        self.volumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", lambda _node: onChanged(self))
-        self.maskSelector.connect("currentNodeChanged(vtkMRMLNode*)", lambda _node: onChanged(self))
-        self.dateEdit.connect("textChanged(QString)", lambda _text: onChanged(self))
-        self.removeButton.connect("clicked(bool)", lambda _checked=False: onRemove(self))
-
-    def row(self) -> Row:
-        """What the widgets say."""
-        return Row(self.volumeSelector.currentNode(), self.maskSelector.currentNode(), self.dateEdit.text.strip())
-
-    def show(self, n: int, row: Row, count: int) -> None:
-        """Show timepoint ``n`` (from 0) of ``count``."""
-        name = _("Baseline") if n == 0 else _("Follow-up") if count == 2 else _("Follow-up {n}").format(n=n)
-        self._title.setText(f"<b>{name}</b>")
-        for widget, what in ((combo_box_in(self.volumeSelector), _("scan")),
-                             (combo_box_in(self.maskSelector), _("lesions")), (self.dateEdit, _("date"))):
-            widget.setAccessibleName(f"{name}: {what}")
-        self.removeButton.setAccessibleName(_("Remove {name}").format(name=name))
-        self.removeButton.setToolTip(_("Remove this timepoint from the list; its nodes stay."))
-        self.removeButton.setVisible(count > _FEWEST)
-        if self.volumeSelector.currentNode() is not row.volume:
-            self.volumeSelector.setCurrentNode(row.volume)
-        if self.maskSelector.currentNode() is not row.mask:
-            self.maskSelector.setCurrentNode(row.mask)
-        if self.dateEdit.text.strip() != row.date:
-            self.dateEdit.setText(row.date)
-
-
-def _selector(nodeType: str, toolTip: str):
-    selector = slicer.qMRMLNodeComboBox()
-    selector.nodeTypes = [nodeType]
-    selector.showChildNodeTypes = False
-    selector.noneEnabled = True
-    selector.addEnabled = False
-    selector.removeEnabled = False
-    selector.setToolTip(toolTip)
-    # A long name of a node must not make the panel wide.
-    combo_box_in(selector).sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
-    selector.setMRMLScene(slicer.mrmlScene)
-    return selector
+def _contrast(volumeNode) -> str:
+    """The contrast that the name of a volume speaks of, or ""."""
+    return (channel_of(volumeNode.GetName()) or "") if volumeNode is not None else ""

@@ -22,6 +22,8 @@ class ViewWidgets:
     """The widgets, as they are in the .ui file."""
 
     modeSelector: Any
+    contrastLabel: Any
+    contrastSelector: Any
     fadeSlider: Any
     blinkButton: Any
 
@@ -46,6 +48,7 @@ class ViewControl:
         self._timer.setInterval(_BLINK_MS)
         self._timer.connect("timeout()", self._blink)
         widgets.modeSelector.connect("currentIndexChanged(int)", self._onMode)
+        widgets.contrastSelector.connect("currentIndexChanged(int)", self._onContrast)
         widgets.fadeSlider.connect("valueChanged(int)", self._onFade)
         widgets.blinkButton.connect("toggled(bool)", self._onBlink)
 
@@ -53,8 +56,25 @@ class ViewControl:
     def mode(self) -> str:
         return self._widgets.modeSelector.itemData(self._widgets.modeSelector.currentIndex)
 
+    @property
+    def contrast(self) -> str:
+        """The contrast that is shown; "" for that by which the timepoints were registered."""
+        selector = self._widgets.contrastSelector
+        return selector.itemData(selector.currentIndex) or ""
+
     def update(self) -> None:
         """Offer what the result has."""
+        further = views.contrasts_of(self._result())
+        for widget in (self._widgets.contrastLabel, self._widgets.contrastSelector):
+            widget.setVisible(bool(further))
+        selector = self._widgets.contrastSelector
+        if [selector.itemData(n) for n in range(1, selector.count)] != further:
+            self._filling = True
+            selector.clear()
+            selector.addItem(_("As registered"), "")
+            for contrast in further:
+                selector.addItem(contrast, contrast)
+            self._filling = False
         selector, modes = self._widgets.modeSelector, views.modes_of(self._result())
         if [selector.itemData(n) for n in range(selector.count)] != modes:
             chosen = self.mode
@@ -91,7 +111,7 @@ class ViewControl:
         """Fill the views as chosen."""
         nodes = self._result()
         if nodes is not None:
-            views.show(slicer.mrmlScene, nodes, self.mode, self._widgets.fadeSlider.value / 100.0)
+            views.show(slicer.mrmlScene, nodes, self.mode, self._widgets.fadeSlider.value / 100.0, self.contrast)
 
     def stop(self) -> None:
         """No timer stays behind."""
@@ -104,6 +124,10 @@ class ViewControl:
         if self.mode != "fade":
             self.stop()
         self.show()
+
+    def _onContrast(self, _index) -> None:
+        if not self._filling:
+            self.show()
 
     def _onFade(self, _value) -> None:
         self._choose("fade")

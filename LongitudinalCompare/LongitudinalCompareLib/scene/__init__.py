@@ -53,8 +53,11 @@ def add_results(scene, job_folder, volumeNodes=None, maskNodes=()) -> CompareNod
     return all_at_once(add_results_in_steps(scene, job_folder, volumeNodes, maskNodes))
 
 
-def add_results_in_steps(scene, job_folder, volumeNodes=None, maskNodes=()):
-    """:func:`add_results` as a generator (see MRISegSuiteLib.steps); the scene is changed in the last step alone."""
+def add_results_in_steps(scene, job_folder, volumeNodes=None, maskNodes=(), further=None, masksOf=()):
+    """:func:`add_results` as a generator (see MRISegSuiteLib.steps); the scene is changed in the last step alone.
+
+    ``further`` and ``masksOf``: see :class:`CompareNodes`.
+    """
     loaded = yield from load_job(job_folder)
     yield
     volumeNodes = list(volumeNodes) if isinstance(volumeNodes, (list, tuple)) else []
@@ -62,7 +65,8 @@ def add_results_in_steps(scene, job_folder, volumeNodes=None, maskNodes=()):
     with SceneChange(scene, undo_like=anchor):
         base = anchor.GetName() if anchor is not None else Path(job_folder).resolve().name
         parent = hierarchy.parent_item(scene, anchor)
-        nodes = CompareNodes(volumes=volumeNodes, masks=list(maskNodes))
+        nodes = CompareNodes(
+            volumes=volumeNodes, masks=list(maskNodes), further=dict(further or {}), masksOf=list(masksOf))
         new_inputs(scene, base, loaded, nodes, parent)
         write_parts(scene, base, loaded, nodes, parent, {})
         align(nodes, True)
@@ -86,7 +90,7 @@ def update_results_in_steps(scene, job_folder, old: CompareNodes):
     with SceneChange(scene, changed=keep.values(), undo_like=old.volumes[0] if old.volumes else None):
         base = old.volumes[0].GetName() if old.volumes else Path(job_folder).resolve().name
         parent = hierarchy.parent_item(scene, old.volumes[0] if old.volumes else old.table)
-        nodes = CompareNodes(volumes=old.volumes, masks=old.masks)
+        nodes = CompareNodes(volumes=old.volumes, masks=old.masks, further=old.further, masksOf=old.masksOf)
         write_parts(scene, base, loaded, nodes, parent, keep)
         align(nodes, True)
     return _finished(nodes, loaded, job_folder)

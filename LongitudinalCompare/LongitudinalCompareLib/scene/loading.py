@@ -33,6 +33,7 @@ class LoadedJob:
 
     Attributes:
         record: lesions.json. transforms: timepoint -> (4, 4) RAS matrix from the scan to the common space.
+        sessions: (timepoint, contrast) -> the same from another contrast that was registered within its session.
         images: timepoint -> image in the common space. maps: role -> image in the common space.
         windows: role of a map -> lowest and highest gray value to show.
         digests: role of a map -> digest of its voxels. data: role of a map -> its voxels as a node holds them.
@@ -42,6 +43,7 @@ class LoadedJob:
     result: Result
     record: dict
     transforms: dict
+    sessions: dict
     images: dict
     maps: dict
     windows: dict
@@ -68,9 +70,23 @@ def load_job(job_folder):
             n: to_ras(np.linalg.inv(matrix_of(sitk.ReadTransform(str(folder / name)))))
             for n, name in _numbered(result, "transform")
         }
+        sessions = {
+            (n, contrast): transforms[n] @ np.linalg.inv(to_ras(matrix_of(sitk.ReadTransform(str(folder / name)))))
+            for contrast in _contrasts(result, "session") for n, name in _numbered(result, f"session_{contrast}")
+            if n in transforms
+        }
     except (OSError, ValueError, RuntimeError) as exception:
         raise BadInput(f"{folder} is damaged: {exception}.", "Run the job again.") from exception
     images, scaled, maps, windows, masks = {}, {}, {}, {}, {}
+    for contrast in _contrasts(result, "intensity_change"):
+        for role in ("intensity_change", "subtraction"):
+            for n, name in _numbered(result, f"{role}_{contrast}"):
+                yield
+                image = maps[f"{role}_{contrast}_{n}"] = read_image_file(folder / name)
+                yield
+                spread = float(np.percentile(np.abs(_sample(image)), 99.5)) or 1.0
+                limit = _SHOWN_NOISE if role == "intensity_change" else spread
+                windows[f"{role}_{contrast}_{n}"] = (-limit, limit)
     for n, name in _numbered(result, "halfway"):
         yield
         images[n] = read_image_file(folder / name)
@@ -105,7 +121,7 @@ def load_job(job_folder):
     for n, name in _numbered(result, "segmentation"):
         yield
         masks[n] = _mask(folder / name)
-    return LoadedJob(result, record, transforms, images, maps, windows, digests, data, masks)
+    return LoadedJob(result, record, transforms, sessions, images, maps, windows, digests, data, masks)
 
 
 def _mask(path: Path) -> tuple[sitk.Image, dict[str, int]]:
@@ -113,6 +129,12 @@ def _mask(path: Path) -> tuple[sitk.Image, dict[str, int]]:
     if any(key.startswith("Segment0_") for key in image.GetMetaDataKeys()):
         return read_segmentation(path, warn=lambda text: None)
     return image, {}  # no lesion: a segmentation without segments
+
+
+def _contrasts(result: Result, role: str) -> list[str]:
+    """Contrasts that there are files ``role_CONTRAST_N`` of."""
+    found = (key.rpartition("_")[0] for key in result.files if key.startswith(role + "_"))
+    return sorted({name[len(role) + 1 :] for name in found} - {""})
 
 
 def _numbered(result: Result, role: str) -> list[tuple[int, str]]:

@@ -93,11 +93,16 @@ def slice_nodes(scene) -> dict[int, object]:
 
 def modes_of(nodes: CompareNodes | None) -> list[str]:
     """The modes that a result has the maps for."""
-    roles = {None} | {name.rpartition("_")[0] for name in (nodes.maps if nodes is not None else ())}
-    return [mode for mode, role in MODES.items() if role in roles]
+    names = nodes.maps if nodes is not None else ()
+    return [mode for mode, role in MODES.items() if role is None or any(name.startswith(role) for name in names)]
 
 
-def show(scene, nodes: CompareNodes, mode: str = "side_by_side", fade: float = 0.0) -> None:
+def contrasts_of(nodes: CompareNodes | None) -> list[str]:
+    """The further contrasts that there are scans of."""
+    return list(dict.fromkeys(contrast for _, contrast in (nodes.further if nodes is not None else ())))
+
+
+def show(scene, nodes: CompareNodes, mode: str = "side_by_side", fade: float = 0.0, contrast: str = "") -> None:
     """Fill the views.
 
     Args:
@@ -105,16 +110,20 @@ def show(scene, nodes: CompareNodes, mode: str = "side_by_side", fade: float = 0
             says, its own scan. checkerboard, subtraction, change, expansion: that map of each later timepoint, where
             it is.
         fade: 0 to 1.
+        contrast: which scans and maps; "" for the scans that were registered, which also stand in for what a
+            timepoint has not.
     """
+    volumes = [nodes.further.get((n, contrast), volume) for n, volume in enumerate(nodes.volumes, start=1)]
     for n, composite in composites(scene).items():
-        if n > len(nodes.volumes):
+        if n > len(volumes):
             continue
-        own, first = nodes.volumes[n - 1].GetID(), nodes.volumes[0].GetID()
+        own, first = volumes[n - 1].GetID(), volumes[0].GetID()
         back, front, opacity = own, None, 0.0
-        if mode == "fade" and len(nodes.volumes) > 1:
-            back, front, opacity = first, nodes.volumes[max(n, 2) - 1].GetID(), fade
+        if mode == "fade" and len(volumes) > 1:
+            back, front, opacity = first, volumes[max(n, 2) - 1].GetID(), fade
         elif MODES[mode] is not None:
-            found = nodes.maps.get(f"{MODES[mode]}_{max(n, 2)}")
+            names = [f"{MODES[mode]}_{contrast}_{max(n, 2)}"] * bool(contrast) + [f"{MODES[mode]}_{max(n, 2)}"]
+            found = next((nodes.maps[name] for name in names if name in nodes.maps), None)
             if found is not None:
                 back, front, opacity = own, found.GetID(), 0.5 if mode in _OVERLAYS else 1.0
         composite.SetBackgroundVolumeID(back)

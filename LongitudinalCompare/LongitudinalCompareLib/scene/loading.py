@@ -102,11 +102,13 @@ def load_job(job_folder):
         yield
         spread = float(np.percentile(np.abs(_sample(image)), 99.5)) or 1.0
         windows[f"subtraction_{n}"] = (-spread, spread)
+    limits = {}
     for n, name in _numbered(result, "jacobian"):
         yield
         image = maps[f"jacobian_{n}"] = read_image_file(folder / name)
         yield
-        windows[f"jacobian_{n}"] = _expansion_window(image)
+        limits[f"jacobian_{n}"] = _SHOWN_SPREADS * _spread_of(image)
+    windows |= {part: (-max(limits.values()), max(limits.values())) for part in limits}  # alike at all timepoints
     for n in images:
         if n > 1 and 1 in images:
             yield
@@ -152,12 +154,12 @@ def _scaled(image: sitk.Image) -> np.ndarray:
     return np.clip((array - np.float32(low)) * np.float32(factor), 0, BRIGHTEST)
 
 
-def _expansion_window(image: sitk.Image) -> tuple[float, float]:
-    """To eight times the spread of the map (robustly: most of it is no change); outside of the brain it is 0."""
+def _spread_of(image: sitk.Image) -> float:
+    """Standard deviation of a map of local expansion, robustly (most of it is no change), without the 0 outside."""
     inside = _sample(image)
     inside = inside[np.isfinite(inside) & (inside != 0)]
     spread = 1.4826 * float(np.median(np.abs(inside - np.median(inside)))) if inside.size else 0.0
-    return -_SHOWN_SPREADS * (spread or 1.0), _SHOWN_SPREADS * (spread or 1.0)
+    return spread or 1.0
 
 
 def _sample(image: sitk.Image) -> np.ndarray:

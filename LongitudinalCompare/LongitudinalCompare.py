@@ -6,13 +6,13 @@ thin; the work is in LongitudinalCompareLib and MRISegSuiteLib (what every modul
 
 from __future__ import annotations
 
-import re
+import os
 from enum import Enum
 from html import escape
 
 import slicer
 import vtk
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLTableNode
+from slicer import vtkMRMLTableNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import parameterNodeWrapper
@@ -27,10 +27,14 @@ from slicer.util import VTKObservationMixin
 from LongitudinalCompareLib import scene as compare_scene
 from LongitudinalCompareLib.compare_logic import CompareLogic
 from LongitudinalCompareLib.panel.lesion_list import entries_of
+from LongitudinalCompareLib.panel.link_corrections import LinkCorrections, LinkWidgets
+from LongitudinalCompareLib.panel.signing_section import SigningSection, SigningWidgets
+from LongitudinalCompareLib.panel.timepoint_rows import Row, TimepointRows, read_rows, write_rows
 from LongitudinalCompareLib.panel.view_control import ViewControl, ViewWidgets
 from LongitudinalCompareLib.recipes import Done, command_recipe, python_recipe
 from LongitudinalCompareLib.response.criteria_files import DEFAULT, criteria
 from LongitudinalCompareLib.scene.views import jump_to
+from MRISegSuiteLib.errors import SuiteError
 from MRISegSuiteLib.models.card import SHAPE_BACKENDS
 from MRISegSuiteLib.models.registry import Registry
 from MRISegSuiteLib.panel.copying import file_of_node, suite_command
@@ -39,8 +43,7 @@ from MRISegSuiteLib.panel.node_selectors import give_buddies, keep_narrow
 from MRISegSuiteLib.panel.run_control import RunControl, RunWidgets
 
 _EDITED = slicer.vtkSegmentation.SourceRepresentationModified
-_MOST = 4  # timepoints in the panel; scripts take any number
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_EXPERTS, _PANEL_TASK = "experts:", "glioma"  # a panel of all models of a task, in the place of a model's id
 _GATE_COLORS = {"good": "#2e7d32", "check": "#b26a00", "failed": "#c62828"}
 
 
@@ -89,29 +92,21 @@ class CompareAnatomy(Enum):
 class LongitudinalCompareParameterNode:
     """What the panel remembers, saved with the scene.
 
-    volume1 … volume4: the scans in the order of time. mask1 … mask4: their lesions (may be empty).
-    date1 … date4: YYYY-MM-DD (may be empty).
+    timepointCount: how many scans there are; the scans themselves, their lesions and dates are references and
+        parameters with numbers in their names (see LongitudinalCompareLib.panel.timepoint_rows).
     criteria: id of the response criterion. modelId: segments where there are no masks; empty: nothing does.
-    engine, anatomy: how the scans are registered.
+    engine, anatomy: how the scans are registered. jacobian: add a map of local expansion.
+    calibrateImage: put known growth into the baseline's own scan, where a model or experts segment.
     result: table of the shown result.
     """
 
-    volume1: vtkMRMLScalarVolumeNode
-    volume2: vtkMRMLScalarVolumeNode
-    volume3: vtkMRMLScalarVolumeNode
-    volume4: vtkMRMLScalarVolumeNode
-    mask1: vtkMRMLSegmentationNode
-    mask2: vtkMRMLSegmentationNode
-    mask3: vtkMRMLSegmentationNode
-    mask4: vtkMRMLSegmentationNode
-    date1: str = ""
-    date2: str = ""
-    date3: str = ""
-    date4: str = ""
+    timepointCount: int = 2
     criteria: str = DEFAULT
     modelId: str = ""
     engine: CompareEngine = CompareEngine.automatic
     anatomy: CompareAnatomy = CompareAnatomy.auto
+    jacobian: bool = False
+    calibrateImage: bool = False
     result: vtkMRMLTableNode
 
 
@@ -124,7 +119,7 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         self.logic = None
         self._parameterNode = None
         self._parameterNodeGuiTag = None
-        self._run = self._views = None
+        self._run = self._views = self._links = self._signing = self._timepoints = None
         self._pending = self._done = None  # the run under way, and the last one: what the copy buttons describe
         self._result = None  # CompareNodes of the chosen result
         self._warnings = []
@@ -145,16 +140,29 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
                        self.ui.errorFrame, self.ui.errorLabel, self.ui.detailsButton, self.ui.detailsText),
             startText=_("&Apply"), onFinished=self._onFinished, onStateChanged=self._updateButtons)
         self._views = ViewControl(
-            ViewWidgets(self.ui.modeSelector, self.ui.fadeSlider, self.ui.blinkButton), lambda: self._result)
+            ViewWidgets(self.ui.modeSelector, self.ui.contrastSelectorLabel, self.ui.contrastSelector,
+                        self.ui.fadeSlider, self.ui.blinkButton), lambda: self._result)
+        self._links = LinkCorrections(
+            LinkWidgets(self.ui.sameButton, self.ui.notSameButton, self.ui.linkLabel, self.ui.correctionList,
+                        self.ui.undoCorrectionButton),
+            lambda: self._result, self._chosenLesions, self._onCorrected, self._jumpTo)
+        ui = self.ui
+        self._signing = SigningSection(
+            SigningWidgets(ui.pdfEdit, ui.keyEdit, ui.signedEdit, ui.openReportButton, ui.checkSignatureButton,
+                           ui.signatureLabel),
+            RunWidgets(ui.signButton, ui.sign_progressBar, ui.sign_stageLabel, ui.sign_reasonLabel,
+                       ui.sign_errorFrame, ui.sign_errorLabel, ui.sign_detailsButton, ui.sign_detailsText),
+            uiWidget, self._isOutdated)
         self._criteria = criteria()
         for one in self._criteria.values():
             self.ui.criteriaSelector.addItem(one.title, one.id)
         self.ui.criteriaSelector.addItem(_("None"), "none")
         self.ui.resultTable.verticalHeader().setVisible(False)
-        selectors = [f"{what}{n}Selector" for n in range(1, _MOST + 1) for what in ("volume", "mask")]
-        selectors.append("resultSelector")
-        give_buddies(self.ui, selectors)
-        keep_narrow(self.ui, selectors)
+        give_buddies(ui, ["resultSelector"])
+        keep_narrow(ui, ["resultSelector"])
+        self._timepoints = TimepointRows(
+            ui.timepointsFrame.layout(), ui.addTimepointButton, ui.sortTimepointsButton,
+            lambda: self._parameterNode.parameterNode if self._parameterNode is not None else None)
         # Only tables of comparisons are results.
         self.ui.resultSelector.addAttribute("vtkMRMLTableNode", "MRISegSuite.Comparison")
 
@@ -169,8 +177,11 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         self.ui.showPlotButton.connect("clicked(bool)", self._onShowPlot)
         self.ui.alignedCheckBox.connect("clicked(bool)", self._onAligned)
         self.ui.lesionList.connect("currentRowChanged(int)", self._onLesion)
+        self.ui.lesionList.connect("itemSelectionChanged()", self._onLesionsChosen)
         self.ui.criteriaSelector.connect("currentIndexChanged(int)", self._onCriterion)
         self.ui.modelSelector.connect("currentIndexChanged(int)", self._onModel)
+        self.ui.saveFilesButton.connect("clicked(bool)", self._onSaveFiles)
+        self.ui.filesFolderEdit.connect("currentPathChanged(QString)", lambda _path: self._updateButtons())
         self.ui.copyPythonButton.connect("clicked(bool)", self._onCopyPython)
         self.ui.copyCommandButton.connect("clicked(bool)", self._onCopyCommand)
         self._initializeParameterNode()
@@ -181,8 +192,8 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         """The application or a reload takes the panel away: no process, no timer, no observer stays."""
         if self._run is not None:
             self._run.cleanup()
-        if self._views is not None:
             self._views.stop()
+            self._signing.cleanup()
         self._setParameterNode(None)
         self._observe([])
         self.removeObservers()
@@ -198,6 +209,7 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
     def _onSceneStartClose(self, caller, event):
         self._run.cancel(_("Cancelled, because the scene was closed."))
         self._views.stop()
+        self._signing.leave()
         self._observe([])
         self._result = self._done = None
         self._warnings = []
@@ -231,28 +243,37 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
 
     # -- what is chosen ----------------------------------------------------------------------------------------------
 
-    def _inputs(self):
-        """(volumes, masks, dates) as chosen; rows without a volume count only where a later one has one."""
-        parameters = self._parameterNode
-        rows = [(getattr(parameters, f"volume{n}"), getattr(parameters, f"mask{n}"),
-                 getattr(parameters, f"date{n}").strip()) for n in range(1, _MOST + 1)]
-        while rows and rows[-1][0] is None:
+    def _rows(self):
+        """The timepoints as chosen; those without a volume count only where a later one has one."""
+        rows = self._timepoints.rows()
+        while rows and rows[-1].volume is None:
             rows.pop()
-        return [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
+        return rows
+
+    def _inputs(self):
+        """(volumes, masks, dates) as chosen."""
+        rows = self._rows()
+        return [row.volume for row in rows], [row.mask for row in rows], [row.date for row in rows]
 
     def _missing(self):
         """What is missing before a run can start, or None."""
         volumes, masks, dates = self._inputs()
         if len(volumes) < 2 or None in volumes:
             return _("Choose a baseline and a follow-up, in the order of time.")
-        if len({node.GetID() for node in volumes}) < len(volumes):
+        rows = self._rows()
+        scans = [*volumes, *(volume for row in rows for _name, volume in row.further)]
+        if None in scans:
+            return _("Choose a scan for every contrast, or remove the contrast.")
+        if len({node.GetID() for node in scans}) < len(scans):
             return _("One volume is chosen twice. Choose each timepoint's own scan.")
-        for node in volumes:
+        if not all(row.hasNames for row in rows):
+            return _("Give each contrast of a timepoint a name of its own, e.g. FLAIR, T1, T1c.")
+        for node in scans:
             if node.GetImageData() is None:
                 return _("The volume \"{name}\" holds no image. Choose another one.").format(name=node.GetName())
         if any(masks) and None in masks:
             return _("Choose the lesions of every scan, or of none.")
-        if any(dates) and not all(_DATE.fullmatch(text) for text in dates):
+        if any(dates) and not all(row.hasDate for row in rows):
             return _("Give the date of every scan as YYYY-MM-DD, or of none.")
         if any(dates) and sorted(set(dates)) != dates:
             return _("The dates are not in the order of the scans.")
@@ -262,6 +283,8 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         volumes, masks, dates = self._inputs()
         if any(masks):
             text = _("Aligns {count} scans and measures their lesions.")
+        elif self._parameterNode.modelId.startswith(_EXPERTS):
+            text = _("Segments {count} scans with a panel of experts, aligns and measures them.")
         elif self._parameterNode.modelId:
             text = _("Segments {count} scans with the model, aligns and measures them.")
         else:
@@ -273,9 +296,11 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         self._updating = True
         selector.clear()
         selector.addItem(_("None"), "")
-        for card in Registry().cards():
-            if card.backend not in SHAPE_BACKENDS:
-                selector.addItem(card.title, card.id)
+        cards = [card for card in Registry().cards() if card.backend not in SHAPE_BACKENDS]
+        for card in cards:
+            selector.addItem(card.title, card.id)
+        if sum(card.task == _PANEL_TASK for card in cards) > 1:
+            selector.addItem(_("Panel of all models for gliomas"), _EXPERTS + _PANEL_TASK)
         selector.setCurrentIndex(max(0, selector.findData(chosen)))
         self._updating = False
 
@@ -292,6 +317,7 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
     def _update(self, caller=None, event=None):
         if self._parameterNode is None:
             return
+        self._timepoints.update()
         reason = self._missing()
         self._run.setReason(reason is not None, reason or self._intention())
         self._updating = True
@@ -302,7 +328,9 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         verified = "" if one is None or one.verified else _("Its thresholds have not been checked by a clinician yet.")
         self.ui.criterionLabel.setText(verified)
         self.ui.criterionLabel.setVisible(bool(verified))
-        self.ui.modelSelector.setEnabled(not any(self._inputs()[1]))
+        segments = not any(self._inputs()[1])
+        self.ui.modelSelector.setEnabled(segments)
+        self.ui.calibrateCheckBox.setEnabled(segments and bool(self._parameterNode.modelId))
         self._showResult()
         self._updateButtons()
 
@@ -324,6 +352,8 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         self.ui.gateLabel.setText(self._gateText())
         self.ui.summaryLabel.setText(self._summary())
         self._fillLesions()
+        self._views.update()
+        self._signing.showReport(self.logic.reportOf(nodes.table) if nodes is not None else None)
         if changed or (nodes is not None and self.ui.editSelector.count != len(nodes.masks)):
             self.ui.editSelector.clear()
             for n in range(len(nodes.masks) if nodes else 0):
@@ -370,6 +400,9 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         if self._edited:
             text = _("Lesions or diameters were edited since: press \"Measure again\".")
             lines.append("<b>" + escape(text) + "</b>")
+        if not compare_scene.are_links_measured(self._result):
+            text = _("Links were corrected since: press \"Measure again\".")
+            lines.append("<b>" + escape(text) + "</b>")
         told = [text for text in self._warnings if not text.startswith("Registration of the")]
         if told:
             lines.append("<b>" + escape(_("Please note:")) + "</b>")
@@ -385,14 +418,16 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
                 found = entries_of(record, diameters, pair)
                 if len(record["pairs"]) > 1:
                     label = record["timepoints"][record["pairs"][pair]["timepoint"] - 1]["label"]
-                    found = [one | {"text": f"{label.capitalize()}, {one['text']}"} for one in found]
+                    found = [one if one["isPart"] else one | {"text": f"{label.capitalize()}, {one['text']}"}
+                             for one in found]
                 entries += found
         texts = [one["text"] for one in entries]
         self.ui.lesionList.setVisible(bool(texts))
-        if texts == [one["text"] for one in self._entries] and self.ui.lesionList.count == len(texts):
-            self._entries = entries
-            return
+        unchanged = texts == [one["text"] for one in self._entries] and self.ui.lesionList.count == len(texts)
         self._entries = entries
+        if unchanged:
+            self._links.update()
+            return
         row = self.ui.lesionList.currentRow
         self._updating = True
         self.ui.lesionList.clear()
@@ -401,6 +436,7 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         if 0 <= row < len(texts):
             self.ui.lesionList.setCurrentRow(row)
         self._updating = False
+        self._links.update()
 
     def _updateButtons(self):
         running, nodes = self._run.isRunning, self._result
@@ -412,6 +448,8 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
                        self.ui.lesionList):
             widget.setEnabled(there)
         self.ui.alignedCheckBox.setEnabled(there and bool(nodes.transforms))
+        report = self.logic.reportOf(nodes.table) if there else None
+        self.ui.saveFilesButton.setEnabled(report is not None and os.path.isdir(self.ui.filesFolderEdit.currentPath))
         self.ui.showPlotButton.setEnabled(there and nodes.chart is not None)
         self.ui.copyPythonButton.setEnabled(self._done is not None)
         self.ui.copyCommandButton.setEnabled(self._done is not None)
@@ -444,7 +482,16 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
     def _markEdited(self):
         if not self._edited:
             self._edited = True
-            self.ui.summaryLabel.setText(self._summary())
+            self._showOutdated()
+
+    def _isOutdated(self):
+        """Whether the numbers and the report are older than what a person edited or corrected."""
+        return self._result is not None and (
+            self._edited or not compare_scene.are_links_measured(self._result))
+
+    def _showOutdated(self):
+        self.ui.summaryLabel.setText(self._summary())
+        self._signing.update()
 
     # -- what the buttons do -----------------------------------------------------------------------------------------
 
@@ -457,24 +504,39 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         dates = [] if "" in dates else dates
         p = self._parameterNode
         modelId = "" if masks else p.modelId
+        experts = [modelId.removeprefix(_EXPERTS)] if modelId.startswith(_EXPERTS) else []
+        modelId = "" if experts else modelId
+        jacobian, calibrate = p.jacobian, p.calibrateImage and bool(modelId or experts)
+        rows = self._rows()
+        several = any(row.further for row in rows)
+        contrasts = [row.contrasts or [row.name] for row in rows] if several else []
+        further = [[volume for _name, volume in row.further] for row in rows] if several else []
         self._pending = Done(
             volumes=[node.GetName() for node in volumes], volumeFiles=[file_of_node(node) for node in volumes],
             masks=[node.GetName() for node in masks], maskFiles=[file_of_node(node) for node in masks], dates=dates,
             criteria="" if p.criteria == DEFAULT else p.criteria, engine=p.engine.value,
-            anatomy="" if p.anatomy is CompareAnatomy.auto else p.anatomy.value, modelId=modelId)
+            anatomy="" if p.anatomy is CompareAnatomy.auto else p.anatomy.value, modelId=modelId,
+            jacobian=p.jacobian, experts=experts, calibrateImage=calibrate, contrasts=contrasts,
+            further=[[node.GetName() for node in nodes] for nodes in further],
+            furtherFiles=[[file_of_node(node) for node in nodes] for nodes in further])
         self._run.start(LogicRunner(self.logic, lambda: self.logic.process(
             volumes, masks, dates, criteria=p.criteria, engine=p.engine.value, anatomy=p.anatomy.value,
-            modelId=modelId, waitForCompletion=False)))
+            modelId=modelId, jacobian=jacobian, contrasts=contrasts, furtherNodes=further, experts=experts,
+            calibrateImage=calibrate, waitForCompletion=False)))
 
     def _onMeasureAgain(self, checked=False):
         table, nodes = self._result.table, self._result
         given = compare_scene.inputs_of(nodes)
+        further = [[nodes.further[n, name] for name in names[1:] if (n, name) in nodes.further]
+                   for n, names in enumerate(given.get("contrasts", []), start=1)]
         self._pending = Done(
             volumes=[node.GetName() for node in nodes.volumes],
             volumeFiles=[file_of_node(node) for node in nodes.volumes],
             masks=[node.GetName() for node in nodes.masks], maskFiles=[file_of_node(node) for node in nodes.masks],
             dates=given.get("dates", []), criteria=given.get("criteria", ""), engine=given.get("engine", ""),
-            anatomy=given.get("anatomy", ""), again=table.GetName())
+            anatomy=given.get("anatomy", ""), jacobian=given.get("jacobian", False), again=table.GetName(),
+            contrasts=given.get("contrasts", []), further=[[one.GetName() for one in row] for row in further],
+            furtherFiles=[[file_of_node(one) for one in row] for row in further])
         self._edited = False  # edits from here on are not in the numbers that this run will give
         self._run.start(LogicRunner(self.logic, lambda: self.logic.measureAgain(table, waitForCompletion=False)))
 
@@ -500,8 +562,22 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
 
     def _onLesion(self, row):
         if not self._updating and self._result is not None and 0 <= row < len(self._entries):
-            entry = self._entries[row]
-            jump_to(slicer.mrmlScene, self._result, entry["timepoint"], entry["point"])
+            self._jumpTo(self._entries[row]["timepoint"], self._entries[row]["point"])
+
+    def _jumpTo(self, timepoint, point):
+        jump_to(slicer.mrmlScene, self._result, timepoint, point)
+
+    def _chosenLesions(self):
+        rows = sorted(self.ui.lesionList.row(item) for item in self.ui.lesionList.selectedItems())
+        return [self._entries[row] for row in rows if row < len(self._entries)]
+
+    def _onLesionsChosen(self):
+        if not self._updating:
+            self._links.update()
+
+    def _onCorrected(self):
+        self._showOutdated()
+        self._links.update()
 
     def _onEdit(self, checked=False):
         number = self.ui.editSelector.itemData(self.ui.editSelector.currentIndex)
@@ -510,6 +586,16 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         editor = slicer.util.getModuleWidget("SegmentEditor").editor
         editor.setSegmentationNode(segmentation)
         editor.setSourceVolumeNode(volume)
+
+    def _onSaveFiles(self, checked=False):
+        try:
+            names = self.logic.saveFiles(self._result.table, self.ui.filesFolderEdit.currentPath)
+        except SuiteError as error:
+            self.ui.savedLabel.setText(str(error))
+        else:
+            dicom = sum(name.endswith(".dcm") for name in names)
+            self.ui.savedLabel.setText(
+                _("{count} files were saved, {dicom} of them DICOM.").format(count=len(names), dicom=dicom))
 
     def _onCopyPython(self, checked=False):
         self._copy(python_recipe(self._done), _("The Python script was copied."))
@@ -546,9 +632,9 @@ class LongitudinalCompareTest(ScriptedLoadableModuleTest):
 
     def test_parameterNodeRemembersItsValues(self):
         parameters = LongitudinalCompareLogic().getParameterNode()
-        volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "scan")
-        parameters.volume1 = volume
+        volumes = [slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", f"scan {n}") for n in range(5)]
+        write_rows(parameters.parameterNode, [Row(volume, None, "2024-01-01") for volume in volumes])
         parameters.engine = CompareEngine.simpleitk
         again = LongitudinalCompareLogic().getParameterNode()
-        self.assertEqual(again.volume1, volume)
+        self.assertEqual([row.volume for row in read_rows(again.parameterNode)], volumes)
         self.assertEqual(again.engine, CompareEngine.simpleitk)

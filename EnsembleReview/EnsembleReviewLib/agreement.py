@@ -16,7 +16,7 @@ from scipy import stats
 from MRISegSuiteLib.measures.surface_distance import Surface
 
 from .expert_panel import ExpertPanel
-from .fusion.methods import Fusion, FusionSettings, fused_volume_mm3, pairwise_dice
+from .fusion.methods import Fusion, FusionSettings, fused_mask, fused_volume_mm3, pairwise_dice
 
 
 @dataclass(frozen=True)
@@ -192,6 +192,23 @@ def jackknife_volume(panel: ExpertPanel, fusion: Fusion, structure: str) -> Inte
     }
     error = jackknife_standard_error(list(left_out.values()))
     return Interval(value, error, float(stats.t.ppf(0.975, len(voices) - 1)) * error, left_out)
+
+
+def jackknife_masks(panel: ExpertPanel, fusion: Fusion, structure: str) -> np.ndarray:
+    """The fusion of a structure and those without each voice as one array of bits, inside the panel's box: bit 0 is
+    the fusion of all, bit n that without voice n (in the order of ``panel.voices_on``), for volumes of any part of it.
+
+    With fewer than three voices there is bit 0 only, as there is no jackknife.
+    """
+    voices = panel.voices_on(structure)
+    masks = [fusion.masks[structure]]
+    if len(voices) >= 3:
+        masks += [fused_mask(panel, structure, fusion.settings, frozenset(group)) for group in voices]
+    kind = next(kind for kind in (np.uint8, np.uint16, np.uint32, np.uint64) if np.iinfo(kind).bits >= len(masks))
+    bits = np.zeros(masks[0].shape, kind)
+    for number, mask in enumerate(masks):
+        bits |= mask.astype(kind) << kind(number)
+    return bits
 
 
 def jackknife_standard_error(estimates: Sequence[float]) -> float:

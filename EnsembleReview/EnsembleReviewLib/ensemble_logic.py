@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import slicer
 
 from MRISegSuiteLib.errors import BadArguments
+from MRISegSuiteLib.images.channels import channel_of
 from MRISegSuiteLib.jobs import Job
 from MRISegSuiteLib.models.card import SHAPE_BACKENDS
 from MRISegSuiteLib.models.registry import Registry
@@ -18,7 +19,6 @@ from MRISegSuiteLib.scene.exporting import write_masks_for_job, write_volume_for
 from MRISegSuiteLib.scene.job_logic import INPUTS, JobLogic
 
 from . import scene as ensemble_scene
-from .experts.channels import channel_of
 from .experts.registry import TASK
 
 

@@ -12,12 +12,12 @@ import SimpleITK as sitk
 
 from MRISegSuiteLib.errors import BadArguments, BadInput, WrongContent
 from MRISegSuiteLib.images.canonical import same_grid
+from MRISegSuiteLib.images.channels import channel_of
 from MRISegSuiteLib.images.reading import as_single_3d, read_image_file, read_volume, require_numbers
 from MRISegSuiteLib.jobs import Job, JobContext, Result
 
 from .agreement import agreement_on
 from .expert_panel import REGIONS, VOTES, ExpertPanel
-from .experts.channels import channel_of
 from .experts.from_files import opinions_of_files
 from .experts.interface import Abstains, Case, Channel, ask
 from .experts.medgemma import Advice, MedGemma
@@ -44,7 +44,8 @@ def run(job: Job, context: JobContext) -> Result:
     of label maps), ``mask_names`` (what to call the masks), ``fusion`` (majority, staple, weighted, confidence),
     ``weights`` (expert -> weight), ``tie``, ``staple_region``, ``staple_prior`` (see fusion.methods), ``vote``
     (regions or labels, see expert_panel), ``device``, ``settings`` (path of another agreement.json), ``without``
-    (list: "report" leaves it and its pictures out), ``sam3`` (see experts.sam3) and ``medgemma`` (see
+    (list: "report" leaves it and its pictures out), ``jackknife_masks`` (True adds the fusions without each voice as
+    files, for volumes of single lesions), ``sam3`` (see experts.sam3) and ``medgemma`` (see
     experts.medgemma), both off where they are not given.
 
     Raises:

@@ -18,7 +18,7 @@ from MRISegSuiteLib.images.writing import write_image
 from MRISegSuiteLib.jobs import Job, JobContext, Measurement, Result
 from MRISegSuiteLib.jobs.tables import write_table
 
-from .agreement import Agreement
+from .agreement import Agreement, jackknife_masks
 from .expert_panel import ExpertPanel
 from .experts.medgemma import Advice
 from .fusion import Fusion, FusionSettings, fuse
@@ -61,9 +61,10 @@ def write_results(
 ) -> Result:  # fmt: skip
     """Write all files into the job's folder.
 
-    Files (role): fusion (also called segmentation), majority (where another fusion was asked for), ``expert_<n>`` with
-    n as in panel.json, disagreement and mutual_information (bits), ``probability_<structure>`` (share of the votes,
-    posterior or mean probability), hot_spots (their numbers), hot_spot_list, panel, table, pairs, report.
+    Files (role): fusion (also called segmentation), majority (where another fusion was asked for), ``expert_<n>``
+    with n as in panel.json, disagreement and mutual_information (bits), ``probability_<structure>`` (share of the
+    votes, posterior or mean probability), ``jackknife_<structure>`` on request (see agreement.jackknife_masks),
+    hot_spots (their numbers), hot_spot_list, panel, table, pairs, report.
 
     Args:
         findings: what to write. image: the first image of the case, for the pictures.
@@ -90,6 +91,10 @@ def write_results(
         files["mutual_information"] = _write(panel.image(shared), "mutual_information", folder)
     for structure, support in fusion.support.items():
         files[f"probability_{structure}"] = _write(panel.image(support), f"probability_{structure}", folder)
+    if job.parameters.get("jackknife_masks"):
+        for structure in panel.structures:
+            bits = panel.image(jackknife_masks(panel, fusion, structure))
+            files[f"jackknife_{structure}"] = _write(bits, f"jackknife_{structure}", folder)
     files["hot_spots"] = _write(panel.image(findings.numbers), "hot_spots", folder)
     write_json(folder / HOT_SPOTS_FILE, [spot.to_record() for spot in findings.spots])
     write_json(folder / PANEL_FILE, panel_record(findings, entries, structures))

@@ -14,71 +14,92 @@ import SimpleITK as sitk
 from MRISegSuiteLib.errors import BadArguments, BadInput
 from MRISegSuiteLib.images.reading import read_volume
 from MRISegSuiteLib.jobs import Job, JobContext, Result
-from MRISegSuiteLib.models import Registry
 
 from .change.calibration import Calibration, calibrate_masks
 from .change.matching import LinkOverride
 from .change.uncertainty import UncertaintySettings
 from .comparison import MovedDiameter, compare
 from .registration.alignment import align
+from .registration.deformable import require_deformable
 from .registration.engines import DEFAULT as DEFAULT_ENGINE
 from .registration.engines import Engine, EngineMissing, find_engine
 from .registration.preparation import Prepared, prepare
 from .response.criteria_files import DEFAULT as DEFAULT_CRITERION
 from .response.criteria_files import criterion
 from .results import write_results
-from .timepoints import Timepoint, days_of, label_of, read_mask, read_scan
+from .segmenting import Segmenter, calibrate_scan, segment_all, segmenter_of
+from .sessions import WITHIN_SESSION, settle
+from .timepoints import Channel, Timepoint, contrasts_of, days_of, label_of, read_mask, read_scan
 
 ANATOMIES = ("auto", "brain", "body")
 _KNOWN = {
     "labels", "structure", "dates", "criteria", "engine", "anatomy", "links", "diameters", "calibrate",
-    "test_retest_wcv", "device", "jacobian",
+    "test_retest_wcv", "device", "jacobian", "channel_names", "within_session",
+    "experts", "calibrate_image",
 }  # fmt: skip
-#: Where each step ends, as a fraction of the whole job.
-_SHARE = {"read": 0.05, "segment": 0.25, "prepare": 0.45, "register": 0.80, "measure": 0.90}
+#: Where each step ends, as a fraction of the whole job; and where known growth is put into the scan, which takes most.
+_SHARE = {"read": 0.05, "session": 0.12, "segment": 0.25, "prepare": 0.45, "register": 0.80, "calibrate": 0.81,
+          "measure": 0.90}  # fmt: skip
+_SHARE_OF_LONG = {"read": 0.02, "session": 0.04, "segment": 0.12, "prepare": 0.16, "register": 0.28, "calibrate": 0.92,
+                  "measure": 0.95}  # fmt: skip
+#: Trials of a calibration with the scan itself: two scans each.
+_TRIALS, _MOST_TRIALS = 5, 50
 
 
 def run(job: Job, context: JobContext) -> Result:
     """Align scans and say what changed.
 
-    Inputs: ``images``: two or more scans, the baseline first, in the order of time; ``masks``: for each the mask of
-    its lesions, in its own grid; ``registration_masks``: for each a brain (or body) mask from elsewhere.
-    Parameters: ``labels`` (name -> value of label maps), ``structure`` (which of them; all together by default),
-    ``dates`` (YYYY-MM-DD for each scan; read from DICOM by default), ``criteria`` (id of a response criterion, or its
-    file; "none"), ``engine`` (greedy, simpleitk, ants), ``anatomy`` (auto, brain, body), ``links`` (a person's
-    corrections of which lesion is which: list of {baseline_point, followup_point, linked}, LPS, mm),
-    ``diameters`` (those that a person moved: list of {timepoint (from 1), lesion, which (longest, perpendicular), ends
-    (LPS, mm)}), ``calibrate`` (False leaves out the calibration), ``test_retest_wcv`` (within-subject coefficient of
-    variation of a repeated scan and segmentation), ``jacobian`` (True adds a map of local expansion by a deformable
-    registration, for the eye), ``device``. The job's model segments the scans where no masks are
-    given; without a model they are aligned and compared without volumes.
+    Inputs: ``images``: two or more scans, the baseline first, in the order of time; ``channels_1``, ``channels_2`` …:
+    further contrasts of timepoint 1, 2 … (lists); ``masks``: for each timepoint the mask of its lesions, in the grid
+    of one of its scans; ``registration_masks``: for each a brain (or body) mask from elsewhere, in the space of
+    ``images``, which are what is registered between the timepoints; ``dicom_1``, ``dicom_2`` …: JSON file with the
+    list of the DICOM files that the scan of a timepoint came from (for DICOM SEG and SR, where ``images`` are not the
+    DICOM folders themselves).
+    Parameters: ``channel_names`` (for each timepoint the names of its contrasts, that of ``images`` first; found
+    from the file names by default), ``within_session`` (auto: contrasts that do not lie on their reference are
+    registered to it; always; never), ``labels`` (name -> value of label maps), ``structure`` (which of them; all
+    together by default), ``dates`` (YYYY-MM-DD for each scan; read from DICOM by default), ``criteria`` (id of a
+    response criterion, or its file; "none"), ``engine`` (greedy, simpleitk, ants), ``anatomy`` (auto, brain,
+    body), ``links`` (a person's corrections of which lesion is which: list of {baseline_point, followup_point,
+    linked}, LPS, mm, and where these are not the first two timepoints {baseline_timepoint, timepoint}, from 1),
+    ``diameters`` (those that a person moved: list of {timepoint (from 1), lesion, which
+    (longest, perpendicular), ends (LPS, mm)}), ``calibrate`` (False leaves out the calibration of the mask),
+    ``calibrate_image`` (True, or a number of trials: known growth is put into the baseline's own scan and
+    segmented anew, two scans a trial), ``test_retest_wcv`` (within-subject coefficient of variation of a repeated
+    scan and segmentation), ``jacobian`` (True adds a map of local expansion by a deformable registration, for the
+    eye), ``experts`` (ids of models, or "glioma" for every model of that task: a panel that segments each
+    timepoint, see the task ``ensemble``), ``device``. Where no masks are given, the experts or the job's model
+    segment the scans; without any they are aligned and compared without volumes.
 
     Raises:
         SuiteError: of the kind that names what is wrong.
     """
     paths, mask_paths, brain_paths = _checked(job)
+    names = contrasts_of(paths, _further(job, len(paths)), job.parameters.get("channel_names"))
     engine = choose_engine(job.parameters.get("engine"), context)
     with_jacobian = bool(job.parameters.get("jacobian"))
     if with_jacobian:
-        find_engine("greedy")  # the only one that deforms: said before anything is computed
+        require_deformable()  # said before anything is computed
     chosen = _criterion(job)
     settings = _settings(job)
     links = _links(job)
     moved = _moved(job)
     days = days_of(paths, job.parameters.get("dates"))
-    timepoints = read_timepoints(job, paths, mask_paths, days, context)
-    model = None
-    if not mask_paths and job.model:
-        timepoints, model = segment_all(timepoints, job, context)
+    timepoints = read_timepoints(job, paths, names, mask_paths, days, context)
+    timepoints = settle_all(timepoints, brain_paths, engine, job, context)
+    share = _shares(job)
+    segmenter = segmenter_of(job, context) if not mask_paths else None
+    if segmenter is not None:
+        timepoints = segment_all(timepoints, segmenter, share["session"], share["segment"])
     if timepoints[0].mask is None:
         context.warn(
             "No masks and no model were given: the scans are aligned and compared by eye and by their gray values, "
-            "and nothing is measured. Volumes and a change category need masks, or a model."
+            "and nothing is measured. Volumes and a change category need masks, a model, or experts."
         )
     if days[0] is None:
         context.warn("The dates of the scans are not known: there are no growth rates.")
     prepared = prepare_all(timepoints, brain_paths, job, context)
-    alignment = align(prepared, engine, _within(context, "prepare", "register"))
+    alignment = align(prepared, engine, _within(context, share["prepare"], share["register"]))
     for number, pair in enumerate(alignment.pairs, start=1):
         name = timepoints[number].label
         for text in pair.gate.reasons:
@@ -88,12 +109,19 @@ def run(job: Job, context: JobContext) -> Result:
                 f"The registration of the {name} failed: volumes are measured in each scan's own grid, nothing is "
                 "compared voxel by voxel."
             )
-    context.progress("Measuring the change", _SHARE["register"])
-    found = compare(timepoints, prepared, alignment, chosen, settings, links, moved, with_jacobian)
+    calibrations = _calibrate(timepoints, segmenter, job, context)
+    context.progress("Measuring the change", share["calibrate"])
+    spreads = [one.spread for one in calibrations if one.level == "image" and np.isfinite(one.spread)]
+    found = compare(timepoints, prepared, alignment, chosen, settings, links, moved, with_jacobian, *spreads)
     for text in found.notes:
         context.warn(text)
-    calibrations = _calibrate(timepoints, job)
-    return write_results(found, calibrations, model, context, _SHARE["measure"])
+    model, files = (segmenter.record(), segmenter.files) if segmenter is not None else (None, {})
+    sources = [job.inputs.get(f"dicom_{n}") for n in range(1, len(paths) + 1)]
+    return write_results(found, calibrations, model, context, share["measure"], files, sources)
+
+
+def _shares(job: Job) -> dict[str, float]:
+    return _SHARE_OF_LONG if job.parameters.get("calibrate_image") else _SHARE
 
 
 def _checked(job: Job) -> tuple[list[str], list[str], list[str]]:
@@ -110,7 +138,14 @@ def _checked(job: Job) -> tuple[list[str], list[str], list[str]]:
             raise BadArguments(
                 f"{len(files)} {role} were given for {len(paths)} scans.", "Give one for each scan, in the same order."
             )
-    if len(set(paths)) < len(paths):
+    further = _further(job, len(paths))
+    known = {"images", "masks", "registration_masks",
+             *(f"{role}_{n}" for role in ("channels", "dicom") for n in range(1, len(paths) + 1))}
+    unknown = sorted(set(job.inputs) - known)
+    if unknown:
+        raise BadArguments(f"The job has an unknown input {unknown[0]!r}.", f"Known are {', '.join(sorted(known))}.")
+    scans = [*paths, *(path for more in further for path in more)]
+    if len(set(scans)) < len(scans):
         raise BadArguments("One scan was named twice.", "Name each timepoint's own scan.")
     unknown = sorted(set(job.parameters) - _KNOWN)
     if unknown:
@@ -119,7 +154,28 @@ def _checked(job: Job) -> tuple[list[str], list[str], list[str]]:
     anatomy = job.parameters.get("anatomy", "auto")
     if anatomy not in ANATOMIES:
         raise BadArguments(f"The anatomy is {anatomy!r}.", f"Choose {', '.join(ANATOMIES)}.")
+    experts = job.parameters.get("experts", [])
+    if not isinstance(experts, list) or not all(isinstance(one, str) and one for one in experts):
+        raise BadArguments(f"The experts are {experts!r}.", 'Give a list of ids of models, or ["glioma"].')
+    if experts and (masks or job.model):
+        raise BadArguments("Experts were given beside masks or a model.", "One of them makes the masks.")
+    trials = job.parameters.get("calibrate_image", False)
+    if trials is not False and trials is not True and not (type(trials) is int and 2 <= trials <= _MOST_TRIALS):
+        raise BadArguments(f"calibrate_image is {trials!r}.", f"Give true, or 2 to {_MOST_TRIALS} trials.")
+    if trials and not (experts or job.model):
+        raise BadArguments(
+            "Known growth can only be put into the scan where a model or a panel segments it.",
+            "Give --model or --experts; masks that are given are calibrated by themselves.",
+        )
+    how = job.parameters.get("within_session", "auto")
+    if how not in WITHIN_SESSION:
+        raise BadArguments(f"within_session is {how!r}.", f"Choose {', '.join(WITHIN_SESSION)}.")
     return paths, masks, brains
+
+
+def _further(job: Job, count: int) -> list[list[str]]:
+    """Files of the further contrasts of each timepoint."""
+    return [_as_list(job.inputs.get(f"channels_{n}")) for n in range(1, count + 1)]
 
 
 def choose_engine(name: str | None, context: JobContext) -> Engine:
@@ -158,6 +214,7 @@ def _links(job: Job) -> list[LinkOverride]:
     for record in job.parameters.get("links") or []:
         try:
             points = [tuple(float(x) for x in record[name]) for name in ("baseline_point", "followup_point")]
+            between = int(record.get("baseline_timepoint", 1)) - 1, int(record.get("timepoint", 2)) - 1
             if any(len(point) != 3 for point in points) or not isinstance(record["linked"], bool):
                 raise ValueError
         except (KeyError, TypeError, ValueError) as exception:
@@ -165,7 +222,7 @@ def _links(job: Job) -> list[LinkOverride]:
                 f"A corrected link is {record!r}.",
                 "It takes baseline_point and followup_point (three numbers, LPS, mm) and linked (true or false).",
             ) from exception
-        found.append(LinkOverride(*points, record["linked"]))
+        found.append(LinkOverride(*points, record["linked"], between))
     return found
 
 
@@ -186,45 +243,47 @@ def _moved(job: Job) -> list[MovedDiameter]:
 
 
 def read_timepoints(
-    job: Job, paths: Sequence[str], mask_paths: Sequence[str], days: Sequence[int | None], context: JobContext
+    job: Job,
+    paths: Sequence[str],
+    names: Sequence[Sequence[str]],
+    mask_paths: Sequence[str],
+    days: Sequence[int | None],
+    context: JobContext,
 ) -> list[Timepoint]:
     """All scans and masks, checked."""
     labels, structure = job.parameters.get("labels"), job.parameters.get("structure")
     timepoints = []
-    for number, path in enumerate(paths):
-        context.progress("Reading the scans", _SHARE["read"] * number / len(paths))
+    for number, (path, more) in enumerate(zip(paths, _further(job, len(paths)), strict=True)):
+        context.progress("Reading the scans", _shares(job)["read"] * number / len(paths))
         image = read_scan(path, context.warn)
-        mask = read_mask(mask_paths[number], image, labels, structure, context.warn) if mask_paths else None
-        timepoints.append(Timepoint(path, image, mask, days[number], label_of(number, len(paths))))
+        channels = [Channel(name, one, read_scan(one, context.warn)) for name, one in zip(names[number][1:], more)]
+        name, mask, mask_of = names[number][0], None, None
+        if mask_paths:
+            scans = {name: image} | {channel.name: channel.image for channel in channels}
+            mask, on = read_mask(mask_paths[number], scans, labels, structure, context.warn)
+            mask_of = on if on != name else None
+        label = label_of(number, len(paths))
+        timepoints.append(Timepoint(path, image, mask, days[number], label, name, tuple(channels), mask_of))
+    references = sorted({one.name for one in timepoints if one.name})
+    if len(references) > 1:
+        context.warn(f"The timepoints are registered by different contrasts ({', '.join(references)}).")
     return timepoints
 
 
-def segment_all(timepoints: Sequence[Timepoint], job: Job, context: JobContext) -> tuple[list[Timepoint], dict]:
-    """The same model on every scan, natively; nothing is taken over from one timepoint to another."""
-    from MRISegSuiteLib.models.inference import segment
-
-    cards = [card for card in Registry().cards() if card.id == job.model["id"]]
-    if not cards:
-        raise BadArguments(f"There is no model {job.model['id']!r}.", "See: mriseg models list")
-    card = Registry().choose(cards[0].task, job.model["id"], job.model.get("sha256"))
-    wanted = job.parameters.get("structure")
+def settle_all(
+    timepoints: Sequence[Timepoint], brain_paths: Sequence[str], engine: Engine, job: Job, context: JobContext
+) -> list[Timepoint]:
+    """Every timepoint with its contrasts where they belong, see :func:`sessions.settle`."""
     done = []
+    how, anatomy = job.parameters.get("within_session", "auto"), job.parameters.get("anatomy", "auto")
     for number, one in enumerate(timepoints):
-        begin = _SHARE["read"] + (_SHARE["segment"] - _SHARE["read"]) * number / len(timepoints)
-        context.progress(f"Segmenting the {one.label}", begin)
-        answer = segment(one.image, card, job.device, lambda stage, fraction: None)
-        for text in answer.warnings:
-            context.warn(f"{one.label}: {text}")
-        if wanted and wanted not in answer.names:
-            raise BadArguments(
-                f"The model {card.id} does not segment {wanted!r}.", f"It segments {', '.join(answer.names)}."
-            )
-        values = [answer.names[wanted]] if wanted else list(answer.names.values())
-        mask = np.isin(sitk.GetArrayViewFromImage(answer.labels), values).astype(np.uint8)
-        image = sitk.GetImageFromArray(mask)
-        image.CopyInformation(one.image)
-        done.append(Timepoint(one.path, one.image, image, one.days, one.label))
-    return done, card.to_record()
+        if one.channels and how != "never":
+            part = (_shares(job)["session"] - _shares(job)["read"]) * number / len(timepoints)
+            context.progress(f"Looking whether the contrasts of the {one.label} lie on each other",
+                             _shares(job)["read"] + part)  # fmt: skip
+        given = read_volume(brain_paths[number]).image if brain_paths else None
+        done.append(settle(one, how, engine, anatomy, given, context.warn))
+    return done
 
 
 def prepare_all(
@@ -233,9 +292,9 @@ def prepare_all(
     """What the registration sees of each scan; lesions do not steer it."""
     prepared = []
     for number, one in enumerate(timepoints):
-        part = (_SHARE["prepare"] - _SHARE["segment"]) * number / len(timepoints)
+        part = (_shares(job)["prepare"] - _shares(job)["segment"]) * number / len(timepoints)
         context.progress("Finding the brain" if number == 0 else f"Finding the brain of the {one.label}",
-                         _SHARE["segment"] + part)  # fmt: skip
+                         _shares(job)["segment"] + part)  # fmt: skip
         given = read_volume(brain_paths[number]).image if brain_paths else None
         try:
             made = prepare(one.image, job.parameters.get("anatomy", "auto"), given, one.mask)
@@ -254,20 +313,31 @@ def prepare_all(
     return prepared
 
 
-def _calibrate(timepoints: Sequence[Timepoint], job: Job) -> list[Calibration]:
-    """Known growth put into the baseline's own mask and measured on the follow-up's grid."""
+def _calibrate(
+    timepoints: Sequence[Timepoint], segmenter: Segmenter | None, job: Job, context: JobContext
+) -> list[Calibration]:
+    """Known growth put into the baseline's own mask and measured on the follow-up's grid; and, where asked for, put
+    into the baseline's own scan and segmented anew."""
     first, last = timepoints[0], timepoints[-1]
-    if job.parameters.get("calibrate") is False or first.mask is None:
+    wanted = job.parameters.get("calibrate_image")
+    if first.mask is None or not np.any(sitk.GetArrayViewFromImage(first.mask)):
+        if wanted:
+            context.warn("No calibration with known growth: there is no lesion in the baseline to grow.")
         return []
-    if not np.any(sitk.GetArrayViewFromImage(first.mask)):
-        return []
-    return [calibrate_masks(first.mask, last.image)]
+    done = []
+    if job.parameters.get("calibrate") is not False:
+        carrier = last.channel(last.mask_of)
+        done.append(calibrate_masks(first.mask, last.image if carrier is None else carrier.image))
+    if wanted:
+        share, trials = _shares(job), _TRIALS if wanted is True else wanted
+        done.append(calibrate_scan(first, segmenter, trials, context, share["register"], share["calibrate"]))
+        context.warn(done[-1].sentence)
+    return done
 
 
 def _as_list(value) -> list[str]:
     return [value] if isinstance(value, str) else list(value or [])
 
 
-def _within(context: JobContext, begin: str, end: str):
-    low, high = _SHARE[begin], _SHARE[end]
+def _within(context: JobContext, low: float, high: float):
     return lambda stage, fraction: context.progress(stage, low + fraction * (high - low))

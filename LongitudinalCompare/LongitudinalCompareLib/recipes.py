@@ -13,7 +13,8 @@ class Done:
 
     Attributes:
         volumes, masks: names of the nodes. volumeFiles, maskFiles: the files that hold the same, None where none does.
-        dates, criteria, engine, anatomy, modelId: as arguments of the logic; empty for the defaults.
+        dates, criteria, engine, anatomy, modelId, jacobian, experts, calibrateImage, contrasts: as arguments of the
+            logic; empty for the defaults. further, furtherFiles: names and files of the further contrasts.
         again: name of the table where an edited result was measured again.
     """
 
@@ -26,6 +27,12 @@ class Done:
     engine: str = ""
     anatomy: str = ""
     modelId: str = ""
+    jacobian: bool = False
+    experts: Sequence[str] = ()
+    calibrateImage: bool = False
+    contrasts: Sequence[Sequence[str]] = ()
+    further: Sequence[Sequence[str]] = ()
+    furtherFiles: Sequence[Sequence[str | None]] = ()
     again: str = ""
 
 
@@ -43,9 +50,12 @@ def python_recipe(done: Done) -> str:
         arguments.append("masks")
     if done.dates:
         arguments.append(f"dates={list(done.dates)!r}")
-    for name in ("criteria", "engine", "anatomy", "modelId"):
+    for name in ("criteria", "engine", "anatomy", "modelId", "jacobian", "experts", "calibrateImage", "contrasts"):
         if getattr(done, name):
             arguments.append(f"{name}={getattr(done, name)!r}")
+    if done.further:
+        lines.append(f"further = [{', '.join(f'[{_nodes(names)}]' for names in done.further)}]")
+        arguments.append("furtherNodes=further")
     lines.append(f"nodes = LongitudinalCompareLogic().process({', '.join(arguments)})")
     return "\n".join(lines) + "\n"
 
@@ -54,8 +64,15 @@ def command_recipe(done: Done, command: str) -> str:
     """The command line that does the same without a window; ``command`` is how ``mriseg`` is started."""
     lines: list[str] = []
     if done.again:
-        lines.append("# Diameters that were moved by hand are in the scene only: the command measures them anew.")
-    words = [_file(name, path, ".nrrd", lines) for name, path in zip(done.volumes, done.volumeFiles, strict=True)]
+        lines.append("# Diameters moved and links corrected by hand are in the scene only: the command knows neither.")
+    scans = [_file(name, path, ".nrrd", lines) for name, path in zip(done.volumes, done.volumeFiles, strict=True)]
+    words = [] if done.further else scans
+    for n, names in enumerate(done.further):
+        files = [_file(name, path, ".nrrd", lines) for name, path in zip(names, done.furtherFiles[n], strict=True)]
+        named = zip(done.contrasts[n], [scans[n], *files], strict=True)
+        words += ["--timepoint", *(f"{contrast}={file}" if contrast else file for contrast, file in named)]
+    if done.further and done.contrasts[0][0]:
+        words += ["--reference", done.contrasts[0][0]]
     words += ["--out", "compare-results"]
     if done.masks:
         files = zip(done.masks, done.maskFiles, strict=True)
@@ -67,6 +84,12 @@ def command_recipe(done: Done, command: str) -> str:
             words += [f"--{option}", getattr(done, option)]
     if done.modelId:
         words += ["--model", done.modelId]
+    if done.experts:
+        words += ["--experts", ",".join(done.experts)]
+    if done.calibrateImage:
+        words.append("--calibrate")
+    if done.jacobian:
+        words.append("--jacobian")
     lines.append(f"{command} compare {shlex.join(words)}")
     return "\n".join(lines) + "\n"
 

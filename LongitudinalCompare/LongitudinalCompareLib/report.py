@@ -19,6 +19,7 @@ from .reporting.tables import (
     OUTCOMES,
     calibration_table,
     category_table,
+    contrast_table,
     gate_table,
     lesion_table,
     reason_table,
@@ -36,6 +37,11 @@ def write_compare_report(
     facts = {"Timepoints": str(len(found.timepoints))}
     if found.timepoints[0].days is not None:
         facts["Days since the baseline"] = ", ".join(str(one.days) for one in found.timepoints[1:])
+    if any(one.channels for one in found.timepoints):
+        facts["Contrasts"] = "; ".join(
+            f"{one.label}: {', '.join([f'{one.name} (registered)', *(c.name for c in one.channels)])}"
+            for one in found.timepoints
+        )
     for pair, aligned in zip(found.pairs, found.alignment.pairs, strict=True):
         name = found.timepoints[pair.number].label
         facts[f"Registration of the {name}"] = _STATES[aligned.gate.state]
@@ -70,6 +76,7 @@ def _tables(found: Comparison, calibrations: Sequence[Calibration]) -> list:
             "engine": found.alignment.engine,
         }
         tables.append(gate_table(aligned.gate.state, aligned.gate.reasons, values))
+    tables.append(contrast_table(found.timepoints))
     return [table for table in tables if table is not None]
 
 
@@ -109,6 +116,15 @@ def _pictures(found: Comparison) -> list[Picture]:
                 f"Gray value of the {name} minus the baseline, from 3 to 8 times the noise: orange brighter, blue "
                 "darker.",
                 change_map(second, pair.intensity.z, around),
+            ))  # fmt: skip
+        for contrast, change in pair.contrasts.items():
+            if change is None:
+                continue
+            around = masks[0] | masks[1] if marked else sitk.Cast(sitk.Abs(change.z) > 5, sitk.sitkUInt8)
+            pictures.append(Picture(
+                f"picture_change_{contrast}{suffix}",
+                f"The same of {contrast}: {name} minus the baseline.",
+                change_map(found.contrasts[contrast][n], change.z, around),
             ))  # fmt: skip
         if pair.expansion is not None:
             around = masks[0] | masks[1] if marked else None

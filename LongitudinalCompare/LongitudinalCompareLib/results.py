@@ -23,52 +23,93 @@ from .comparison import Comparison
 from .registration.rigid import transform_of, write_transform
 from .report import write_compare_report
 from .reporting.lesion_segments import write_timepoint
-from .reporting.tables import measurements
-from .timepoints import STRUCTURE
+from .reporting.tables import calibration_measurements, measurements
+from .timepoints import STRUCTURE, Timepoint
 
 #: What a role is called for timepoint N (from 1, the baseline): ``transform_1`` …
 TRANSFORM, AFFINE, IMAGE, MASK, SUBTRACTION, INTENSITY = (
     "transform", "affine", "halfway", "segmentation", "subtraction", "intensity_change",
 )  # fmt: skip
 LESIONS = "lesions"
+#: Points of the reference scan of timepoint N to points of another contrast, where that was registered within its
+#: session: ``session_T1c_1``. Maps and images of other contrasts have the contrast's name before the number, too.
+SESSION = "session"
 #: Local expansion up to timepoint N, percent.
 JACOBIAN = "jacobian"
 
 
 def write_results(
-    found: Comparison, calibrations: Sequence[Calibration], model: dict | None, context: JobContext, begin: float
+    found: Comparison,
+    calibrations: Sequence[Calibration],
+    model: dict | None,
+    context: JobContext,
+    begin: float,
+    more_files: dict[str, str] | None = None,
+    dicom_sources: Sequence[str | None] = (),
 ) -> Result:
-    """Write everything into the job's folder; ``begin`` is the fraction of the job done so far."""
+    """Write everything into the job's folder.
+
+    Args:
+        begin: the fraction of the job done so far. more_files: role -> path of files that are there already.
+        dicom_sources: of each timepoint the list of the DICOM files that its scan came from (see
+            ``dicom_objects.source_series``), None where it came from none.
+    """
     context.progress("Writing the results", begin)
     folder = context.folder
-    result = Result(model=model, parameters={"engine": found.alignment.engine, "days": _days(found)})
-    result.warnings = list(context.warnings)
+    result = Result(model=model, parameters={"engine": found.alignment.engine} | _days(found) | _contrasts(found))
+    result.files |= more_files or {}
     _write_transforms(found, result, folder)
     for n, image in enumerate(found.images):
         if image is not None and len([one for one in found.images if one is not None]) > 1:
             result.files[f"{IMAGE}_{n + 1}"] = write_image(image, folder / f"{IMAGE}_{n + 1}.nrrd").name
+    for contrast, images in found.contrasts.items():
+        for n, image in enumerate(images, start=1):
+            if image is not None and sum(one is not None for one in images) > 1:
+                name = f"{IMAGE}_{contrast}_{n}"
+                result.files[name] = write_image(image, folder / f"{name}.nrrd").name
     for pair in found.pairs:
         if pair.intensity is not None:
             for role, image in ((SUBTRACTION, pair.intensity.difference), (INTENSITY, pair.intensity.z)):
                 name = f"{role}_{pair.number + 1}"
                 result.files[name] = write_image(image, folder / f"{name}.nrrd").name
+        for contrast, change in pair.contrasts.items():
+            for role, image in ((SUBTRACTION, change.difference), (INTENSITY, change.z)) if change else ():
+                name = f"{role}_{contrast}_{pair.number + 1}"
+                result.files[name] = write_image(image, folder / f"{name}.nrrd").name
         if pair.expansion is not None:
             name = f"{JACOBIAN}_{pair.number + 1}"
             result.files[name] = write_image(pair.expansion, folder / f"{name}.nrrd").name
     _write_masks(found, result, folder, model)
-    _write_dicom(found, result, folder, model, context)
+    _write_dicom(found, result, folder, model, context, dicom_sources)
     result.warnings = list(context.warnings)
     write_json(folder / "lesions.json", lesion_record(found))
     result.files[LESIONS] = "lesions.json"
-    result.measurements = all_measurements(found)
+    result.measurements = all_measurements(found) + calibration_measurements(calibrations, STRUCTURE)
     write_table(result.measurements, folder / "table.csv")
     result.files["table"] = "table.csv"
     result.files |= write_compare_report(folder, result.to_record(), found, calibrations)
     return result
 
 
-def _days(found: Comparison) -> list[int | None]:
-    return [one.days for one in found.timepoints]
+def _days(found: Comparison) -> dict:
+    days = [one.days for one in found.timepoints]
+    return {} if None in days else {"days": days}
+
+
+def _contrasts(found: Comparison) -> dict:
+    """Which contrast is the reference, which others there are, and how far each lay beside it in its session."""
+    if not any(one.channels for one in found.timepoints):
+        return {}
+    return {"reference": found.timepoints[0].name, "contrasts": [contrast_record(one) for one in found.timepoints]}
+
+
+def contrast_record(one: Timepoint) -> list[dict]:
+    """The further contrasts of a timepoint: name, ``beside_mm`` (as their files have it) and ``registered``."""
+    return [
+        {"name": channel.name, "registered": channel.matrix is not None}
+        | ({"beside_mm": round(channel.beside_mm, 3)} if np.isfinite(channel.beside_mm) else {})
+        for channel in one.channels
+    ]
 
 
 def _write_transforms(found: Comparison, result: Result, folder: Path) -> None:
@@ -78,6 +119,11 @@ def _write_transforms(found: Comparison, result: Result, folder: Path) -> None:
         if several and state != "failed":
             path = write_transform(transform_of(matrix), folder / f"{TRANSFORM}_{n + 1}.tfm")
             result.files[f"{TRANSFORM}_{n + 1}"] = path.name
+    for n, one in enumerate(found.timepoints, start=1):
+        for channel in one.channels:
+            if channel.matrix is not None:
+                name = f"{SESSION}_{channel.name}_{n}"
+                result.files[name] = write_transform(transform_of(channel.matrix), folder / f"{name}.tfm").name
     for n, pair in enumerate(found.alignment.pairs, start=2):
         path = write_transform(transform_of(pair.matrix, pair.center), folder / f"baseline_to_{n}.h5")
         result.files[f"baseline_to_{n}"] = path.name
@@ -97,9 +143,14 @@ def _write_masks(found: Comparison, result: Result, folder: Path, model: dict | 
         result.files[f"{MASK}_{n}"] = path.name
 
 
-def _write_dicom(found: Comparison, result: Result, folder: Path, model: dict | None, context: JobContext) -> None:
-    """DICOM SEG and SR of each timepoint that came as a DICOM folder; what cannot be made is told."""
-    is_dicom = [_is_dicom(one.path) for one in found.timepoints]
+def _write_dicom(found: Comparison, result: Result, folder: Path, model: dict | None, context: JobContext,
+                 sources: Sequence[str | None] = ()) -> None:  # fmt: skip
+    """DICOM SEG and SR of each timepoint that came from DICOM; what cannot be made is told."""
+    sources = sources or [None] * len(found.timepoints)
+    carriers = [one.channel(one.mask_of) for one in found.timepoints]
+    paths = [given or one.path if by is None else by.path
+             for one, by, given in zip(found.timepoints, carriers, sources, strict=True)]  # fmt: skip
+    is_dicom = [_is_dicom(path) for path in paths]
     if not any(is_dicom) or not found.lesions:
         return
     try:
@@ -116,8 +167,11 @@ def _write_dicom(found: Comparison, result: Result, folder: Path, model: dict | 
         uids = {number: str(generate_uid()) for members in numbered for number in members}
     for n, one in enumerate(found.timepoints):
         what = f"No DICOM SEG and SR of the {one.label}"
-        if not is_dicom[n] or not Path(one.path).is_dir():
-            context.warn(f"{what}: its scan was not given as a DICOM folder.")
+        if carriers[n] is not None and carriers[n].matrix is not None:
+            context.warn(f"{what}: the scan that carries its mask was registered within the session.")
+            continue
+        if not is_dicom[n] or not (Path(paths[n]).is_dir() or paths[n] == sources[n]):
+            context.warn(f"{what}: its scan did not come from DICOM.")
             continue
         lesions, changes = found.lesions[n], {}
         if numbered is None:
@@ -127,10 +181,10 @@ def _write_dicom(found: Comparison, result: Result, folder: Path, model: dict | 
             members = numbered[n]
             changes = _changes_at(found, numbered, n) if n else {}
         try:
-            files = write_timepoint(folder, str(n + 1), one.path, one.mask, lesions, members, uids, changes,
+            files = write_timepoint(folder, str(n + 1), paths[n], one.mask, lesions, members, uids, changes,
                                     model["id"] if model else None)  # fmt: skip
         except BadInput as error:
-            context.warn(f"{what}: {error.message.replace(one.path, 'its folder')}")
+            context.warn(f"{what}: {error.message.replace(paths[n], 'its folder')}")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             # The texts of such errors may repeat what a header says of a person: they stay out of the log.
             context.warn(f"{what}: the headers of its series do not allow it ({type(error).__name__}).")
@@ -208,6 +262,8 @@ def lesion_record(found: Comparison) -> dict:
     record: dict = {"timepoints": [], "tracks": [], "pairs": []}
     for n, one in enumerate(found.timepoints):
         entry = {"label": one.label, "days": one.days, "state": found.alignment.states[n], "lesions": []}
+        if one.channels:
+            entry |= {"reference": one.name, "contrasts": contrast_record(one)}
         if found.lesions:
             entry["volume_mm3"] = found.lesions[n].volume_mm3
             for lesion in found.lesions[n].lesions:

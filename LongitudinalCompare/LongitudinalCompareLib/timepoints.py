@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import SimpleITK as sitk
 
 from MRISegSuiteLib.errors import BadArguments, BadInput, WrongContent
 from MRISegSuiteLib.images.canonical import same_grid
+from MRISegSuiteLib.images.channels import channel_of
 from MRISegSuiteLib.images.reading import is_image_file, read_volume, require_numbers
 from MRISegSuiteLib.images.segmentation_files import read_masks
 
@@ -19,15 +21,44 @@ STRUCTURE = "lesion"
 _DATE_TAGS = ("AcquisitionDate", "SeriesDate", "StudyDate", "ContentDate")
 
 
+#: Names of contrasts become names of files.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+-]{0,31}")
+
+
 @dataclass(frozen=True)
-class Timepoint:
-    """One scan.
+class Channel:
+    """A further contrast of a timepoint.
 
     Attributes:
-        path: as the user named it, for messages.
-        image: native. mask: uint8 0 or 1 on the same grid; None where there is none.
+        name: such as "T1c". path: as the user named it.
+        image: native voxels; where it had to be registered within the session, laid where it belongs.
+        matrix: (4, 4) rigid, LPS, mm: points of the timepoint's reference scan to points of this one as its file has
+            it; None where both lie on each other as they are.
+        beside_mm: how far it lies beside the reference as its file has it; NaN where that was not looked at.
+    """
+
+    name: str
+    path: str
+    image: sitk.Image = field(repr=False)
+    matrix: np.ndarray | None = None
+    beside_mm: float = float("nan")
+
+
+@dataclass(frozen=True)
+class Timepoint:
+    """One scan, or several contrasts of one session.
+
+    Attributes:
+        path: of the reference scan, as the user named it, for messages.
+        image: the reference, native: what is registered to other timepoints.
+        mask: uint8 0 or 1, on the grid of the reference or of another contrast; None where there is none.
         days: since the baseline; None where dates are not known.
         label: how it is called in tables and pictures.
+        name: of the reference contrast; empty where nobody said.
+        channels: the other contrasts.
+        mask_of: name of the contrast on whose grid the mask lies; None: the reference.
+        jackknife: the mask as a panel of experts fused it (bit 0) and without each voice (bits 1 …), on its grid; None
+            where no panel segmented. voices: their names.
     """
 
     path: str
@@ -35,6 +66,15 @@ class Timepoint:
     mask: sitk.Image | None
     days: int | None
     label: str
+    name: str = ""
+    channels: tuple[Channel, ...] = ()
+    mask_of: str | None = None
+    jackknife: sitk.Image | None = field(default=None, repr=False)
+    voices: tuple[str, ...] = ()
+
+    def channel(self, name: str | None) -> Channel | None:
+        """The further contrast of that name; None for the reference and for one that is not there."""
+        return next((one for one in self.channels if one.name == name), None)
 
 
 def label_of(number: int, count: int) -> str:
@@ -62,16 +102,26 @@ def read_scan(path: str, warn) -> sitk.Image:
     return volume.image
 
 
-def read_mask(path: str, image: sitk.Image, labels: dict | None, structure: str | None, warn) -> sitk.Image:
-    """The lesions of a scan as one mask on its grid: all labels or segments together, or the one named ``structure``.
+def read_mask(
+    path: str, scans: dict[str, sitk.Image], labels: dict | None, structure: str | None, warn
+) -> tuple[sitk.Image, str]:
+    """The lesions of a timepoint as one mask: all labels or segments together, or the one named ``structure``.
+
+    Args:
+        scans: contrast -> image, the reference first: the mask lies on the grid of one of them.
+
+    Returns:
+        The mask, and the contrast that it lies on.
 
     Raises:
         SuiteError: unreadable, on another grid than its scan, or there is no such structure.
     """
     grid, masks = read_masks(path, labels or (lambda values: {STRUCTURE: values or [1]}), None, warn)
-    if not same_grid(grid, image):
+    fitting = [name for name, image in scans.items() if same_grid(grid, image)]
+    if not fitting:
+        which = "its scan" if len(scans) == 1 else f"any of its scans ({', '.join(scans)})"
         raise BadInput(
-            f"The mask {path} lies on another grid than its scan.",
+            f"The mask {path} lies on another grid than {which}.",
             "Volumes are measured in the scan's own grid: give the mask that was drawn on this scan, in the same "
             "order as the scans.",
         )
@@ -82,9 +132,50 @@ def read_mask(path: str, image: sitk.Image, labels: dict | None, structure: str 
     together = np.zeros(grid.GetSize()[::-1], bool)
     for mask in masks.values():
         together |= mask
-    result = sitk.GetImageFromArray(together.astype(np.uint8))
-    result.CopyInformation(image)
-    return result
+    return image_on(together, scans[fitting[0]]), fitting[0]
+
+
+def image_on(mask: np.ndarray, like: sitk.Image) -> sitk.Image:
+    """A mask [k, j, i] as an image of uint8, 0 or 1, on the grid of ``like``."""
+    image = sitk.GetImageFromArray(np.asarray(mask, bool).astype(np.uint8))
+    image.CopyInformation(like)
+    return image
+
+
+def contrasts_of(
+    references: Sequence[str], others: Sequence[Sequence[str]], given: Sequence[Sequence[str]] | None
+) -> list[list[str]]:
+    """Names of the contrasts of each timepoint, the reference first: those given, else what the file names say.
+
+    Raises:
+        BadArguments: not a name for each scan, a name twice in a timepoint, or one that no file can have.
+    """
+    found = []
+    for number, (reference, more) in enumerate(zip(references, others, strict=True), start=1):
+        paths = [reference, *more]
+        if given is None:
+            names = [channel_of(Path(path).name.split(".")[0]) or "" for path in paths]
+        elif number <= len(given) and len(given[number - 1]) == len(paths):
+            names = [str(name) for name in given[number - 1]]
+        else:
+            raise BadArguments(
+                f"The contrasts of timepoint {number} are not named one by one.", "Name each scan of each timepoint."
+            )
+        names = [channel_of(name) or name for name in names]
+        if not more:
+            found.append(names if not names[0] or _NAME.fullmatch(names[0]) else [""])
+            continue
+        for name in names:
+            if not _NAME.fullmatch(name):
+                raise BadArguments(
+                    f"A contrast of timepoint {number} is called {name!r}.",
+                    "Give each scan of a timepoint a short name: FLAIR=a.nii.gz T1c=b.nii.gz.",
+                )
+        if len(set(names)) < len(names):
+            raise BadArguments(f"Timepoint {number} has two scans of one contrast ({', '.join(names)}).",
+                               "Name each contrast once.")  # fmt: skip
+        found.append(names)
+    return found
 
 
 def days_of(paths: Sequence[str], given: Sequence[str] | None) -> list[int | None]:

@@ -23,12 +23,11 @@ class ComparePanelTest(ApplicationTest):
 
     def test_the_whole_way(self):
         volumes, masks = add_heads(slicer.mrmlScene)
-        for n, (volume, mask) in enumerate(zip(volumes, masks), start=1):
-            getattr(self.ui, f"volume{n}Selector").setCurrentNode(volume)
-            getattr(self.ui, f"mask{n}Selector").setCurrentNode(mask)
-        self.ui.date1Edit.setText("2024-01-01")
-        self.ui.date2Edit.setText("2024-07-01")
-        self.widget._parameterNode.date1, self.widget._parameterNode.date2 = "2024-01-01", "2024-07-01"
+        rows = zip(self.widget._timepoints.frames, volumes, masks, ("2024-01-01", "2024-07-01"))
+        for frame, volume, mask, date in rows:
+            frame.volumeSelector.setCurrentNode(volume)
+            frame.maskSelector.setCurrentNode(mask)
+            frame.dateEdit.setText(date)
         self.assertTrue(self.ui.applyButton.enabled, self.ui.reasonLabel.text)
         self.ui.applyButton.click()
         self._finish()
@@ -61,6 +60,27 @@ class ComparePanelTest(ApplicationTest):
         self.ui.copyPythonButton.click()
         self.assertIn("measureAgain(", slicer.app.clipboard().text())
 
+        # a person says that the new lesion belongs to the old one
+        for row in range(2):
+            self.ui.lesionList.item(row).setSelected(True)
+        self.assertTrue(self.ui.sameButton.enabled, self.ui.linkLabel.text)
+        self.ui.sameButton.click()
+        self.assertIn("corrected since", self.ui.summaryLabel.text)
+        self.ui.measureAgainButton.click()
+        self._finish()
+        self.assertIn("split", self.ui.lesionList.item(0).text())
+        self.ui.undoCorrectionButton.click()
+        self.ui.measureAgainButton.click()
+        self._finish()
+
+        # the report is there to be opened, kept, signed
+        self.assertTrue(self.ui.checkSignatureButton.enabled)
+        folder = tempfile.mkdtemp(dir=slicer.app.temporaryPath)
+        self.ui.filesFolderEdit.currentPath = folder
+        self.ui.saveFilesButton.click()
+        self.assertIn("report.pdf", os.listdir(folder))
+        self.assertIn("file with your key", self.ui.sign_reasonLabel.text)
+
         path = os.path.join(tempfile.mkdtemp(dir=slicer.app.temporaryPath), "saved.mrb")
         self.assertTrue(slicer.mrmlScene.WriteToMRB(path, None))
         slicer.mrmlScene.Clear(0)
@@ -68,6 +88,33 @@ class ComparePanelTest(ApplicationTest):
         slicer.app.processEvents()
         self.assertEqual(self.ui.lesionList.count, 2)
         self.assertIn("good", self.ui.gateLabel.text)
+
+    def test_timepoints_are_added_sorted_and_removed(self):
+        rows = self.widget._timepoints
+        for n in range(3):
+            self.ui.addTimepointButton.click()
+        self.assertEqual(len(rows.frames), 5)
+        for frame, year in zip(rows.frames, (2020, 2024, 2022, 2021, 2023)):
+            frame.dateEdit.setText(f"{year}-01-01")
+        self.ui.sortTimepointsButton.click()
+        self.assertEqual([frame.dateEdit.text[:4] for frame in rows.frames], ["2020", "2021", "2022", "2023", "2024"])
+        rows.frames[0].moreButton.click()
+        self.assertEqual(len(rows.frames[0].further), 1)
+        rows.frames[0].further[0].removeButton.click()
+        for n in range(3):
+            rows.frames[-1].removeButton.click()
+        self.assertEqual([frame.dateEdit.text[:4] for frame in rows.frames], ["2020", "2021"])
+
+    def test_the_passphrase_is_asked_in_a_window(self):
+        given = []
+        dialog = type(self.widget._signing.dialog)(self.widget.parent, given.append)
+        for accept in (False, True):
+            dialog.ask("reader.p12")
+            dialog.edit.setText("open sesame")
+            self.assertNotEqual(dialog.edit.displayText, "open sesame")
+            dialog.dialog.accept() if accept else dialog.dialog.reject()
+            slicer.app.processEvents()
+        self.assertEqual(given, ["open sesame"])
 
     def test_the_logic_from_a_script(self):
         import LongitudinalCompare

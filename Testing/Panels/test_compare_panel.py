@@ -4,7 +4,11 @@ The job is the real one: the worker registers two virtual heads. The last test d
 patient, where the scans are at hand.
 """
 
+import importlib.util
 import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -16,6 +20,7 @@ from virtual_heads import add_heads
 from MRISegSuiteLib.panel.run_state import RunState
 
 pytest.importorskip("picsl_greedy", reason="picsl-greedy is not installed")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Pipelines"))
 
 
 @pytest.fixture
@@ -25,11 +30,13 @@ def loaded(application, compare):
 
 
 def _choose(panel, volumes, masks=(None, None), dates=("", "")):
-    parameters = panel._parameterNode
-    for n, (volume, mask, date) in enumerate(zip(volumes, masks, dates, strict=True), start=1):
-        setattr(parameters, f"volume{n}", volume)
-        setattr(parameters, f"mask{n}", mask)
-        setattr(parameters, f"date{n}", date)
+    rows = panel._timepoints
+    while len(rows.frames) < len(volumes):
+        panel.ui.addTimepointButton.click()
+    for frame, volume, mask, date in zip(rows.frames, volumes, masks, dates, strict=True):
+        frame.volumeSelector.setCurrentNode(volume)
+        frame.maskSelector.setCurrentNode(mask)
+        frame.dateEdit.setText(date)
 
 
 def _lesions(ui):
@@ -38,27 +45,57 @@ def _lesions(ui):
 
 def test_the_reason_why_apply_is_disabled_is_always_visible(application, loaded, picture):
     panel, volumes, masks = loaded
-    ui, parameters = panel.ui, panel._parameterNode
+    ui, (first, second) = panel.ui, panel._timepoints.frames
     assert not ui.applyButton.enabled and "Choose a baseline and a follow-up" in ui.reasonLabel.text
     picture(panel, "compare-empty")
-    parameters.volume1 = parameters.volume2 = volumes[0]
+    for frame in (first, second):
+        frame.volumeSelector.setCurrentNode(volumes[0])
     assert "chosen twice" in ui.reasonLabel.text
-    parameters.volume2 = volumes[1]
+    second.volumeSelector.setCurrentNode(volumes[1])
     assert ui.applyButton.enabled and "Nothing is measured" in ui.reasonLabel.text
-    parameters.mask1 = masks[0]
+    first.maskSelector.setCurrentNode(masks[0])
     assert not ui.applyButton.enabled and "every scan, or of none" in ui.reasonLabel.text
-    parameters.mask2 = masks[1]
-    ui.date1Edit.setText("2024-07-01")
+    second.maskSelector.setCurrentNode(masks[1])
+    first.dateEdit.setText("2024-07-01")
     assert "YYYY-MM-DD" in ui.reasonLabel.text
-    ui.date2Edit.setText("2024-01-01")
+    second.dateEdit.setText("2024-01-01")
     assert "not in the order" in ui.reasonLabel.text
-    ui.date2Edit.setText("2024-12-31")
+    second.dateEdit.setText("2024-12-31")
     assert ui.applyButton.enabled and "measures their lesions" in ui.reasonLabel.text
     assert ui.criteriaSelector.count == 5 and "not been checked" in ui.criterionLabel.text
-    for collapsible in (ui.moreCollapsibleButton, ui.settingsCollapsibleButton):
+    for collapsible in (ui.settingsCollapsibleButton, ui.reportCollapsibleButton):
         collapsible.collapsed = False
     picture(panel, "compare-unfolded")
     assert panel.parent.minimumSizeHint().width() <= 400
+
+
+def test_any_number_of_timepoints_sorted_removed_and_remembered(application, compare, picture):
+    from slicer import vtkMRMLScalarVolumeNode as Volume
+
+    panel, ui, rows = compare, compare.ui, compare._timepoints
+    volumes = [application.mrmlScene.AddNewNodeByClass(Volume.__name__, f"visit {n}") for n in range(1, 7)]
+    dates = ["2024-01-01", "2024-03-01", "2024-02-01", "2024-06-01", "2024-05-01", "2024-04-01"]
+    _choose(panel, volumes, [None] * 6, dates)
+    assert len(rows.frames) == 6 and "not in the order" not in ui.reasonLabel.text  # they hold no image
+    picture(panel, "compare-six")
+    assert panel.parent.minimumSizeHint().width() <= 400
+    ui.sortTimepointsButton.click()
+    order = [volumes[n] for n in (0, 2, 1, 5, 4, 3)]
+    assert [frame.volumeSelector.currentNode() for frame in rows.frames] == order
+    assert [frame.dateEdit.text for frame in rows.frames] == sorted(dates)
+    rows.frames[1].removeButton.click()
+    assert [row.volume for row in rows.rows()] == order[:1] + order[2:] and len(rows.frames) == 5
+    rows.frames[4].dateEdit.setText("June")
+    assert not ui.sortTimepointsButton.enabled
+    panel.parent.exit()
+    application.mrmlScene.RemoveNode(order[2])
+    panel.parent.enter()
+    assert rows.frames[1].volumeSelector.currentNode() is None and rows.frames[2].dateEdit.text == "2024-04-01"
+    for _ in range(3):
+        rows.frames[-1].removeButton.click()
+    assert len(rows.frames) == 2 and not rows.frames[0].removeButton.visible
+    application.mrmlScene.Clear(0)
+    assert [row.volume for row in rows.rows()] == [None, None] and not rows.frames[0].dateEdit.text
 
 
 def test_apply_look_move_edit_measure_again_save_reload(application, main_window, loaded, wait_for, picture, tmp_path):
@@ -162,6 +199,242 @@ def test_apply_look_move_edit_measure_again_save_reload(application, main_window
     assert ui.alignedCheckBox.checked and ui.measureAgainButton.enabled
 
 
+def test_links_are_corrected_undone_and_measured(application, loaded, wait_for, picture, tmp_path):
+    panel, volumes, masks = loaded
+    ui, scene = panel.ui, application.mrmlScene
+    _choose(panel, volumes, masks)
+
+    def run(button):
+        button.click()
+        wait_for(lambda: not panel._run.isRunning)
+        assert panel._run.state == RunState.DONE, ui.errorLabel.text
+
+    def choose(*rows):
+        ui.lesionList.clearSelection()
+        for row in rows:
+            ui.lesionList.item(row).setSelected(True)
+
+    run(ui.applyButton)
+    assert ["matched" in _lesions(ui)[0], "new" in _lesions(ui)[1]] == [True, True]
+    assert not ui.sameButton.enabled and not ui.correctionList.visible
+    choose(1)
+    assert not ui.sameButton.enabled and not ui.notSameButton.enabled, "a new lesion is linked with nothing"
+    choose(0, 1)
+    assert ui.sameButton.enabled and not ui.notSameButton.enabled
+    ui.sameButton.click()
+    assert "corrected since" in ui.summaryLabel.text and ui.correctionList.count == 1
+    assert "Same lesion: baseline, no. 1" in ui.correctionList.item(0).text()
+    ui.undoCorrectionButton.click()
+    assert "corrected since" not in ui.summaryLabel.text and not ui.correctionList.visible
+    choose(0, 1)
+    ui.sameButton.click()
+    picture(panel, "compare-corrected")
+    run(ui.measureAgainButton)
+    # one lesion became two: nothing is new any more, in the list, the table and the category
+    assert "split" in _lesions(ui)[0] and len(_lesions(ui)) == 4, _lesions(ui)
+    assert "corrected since" not in ui.summaryLabel.text and ui.correctionList.visible
+    assert panel._result.lines[(2, 2, "longest")] is not None
+    assert panel._result.table.GetNumberOfRows() == 2, "the whole, and one lesion"
+    picture(panel, "compare-split")
+
+    # a part of it is parted again, by its own row; the later word counts
+    choose(3)
+    assert ui.notSameButton.enabled and "follow-up, no. 2" in _lesions(ui)[3]
+    ui.notSameButton.click()
+    assert ui.correctionList.count == 2
+
+    # corrections are saved with the scene, before they are measured
+    path = str(tmp_path / "saved.mrb")
+    assert scene.WriteToMRB(path, None)
+    scene.Clear(0)
+    assert scene.ReadFromMRB(path)
+    panel.parent.exit()
+    panel.parent.enter()
+    assert ui.correctionList.count == 2 and "corrected since" in ui.summaryLabel.text
+    run(ui.measureAgainButton)
+    assert ["matched" in _lesions(ui)[0], "new" in _lesions(ui)[1]] == [True, True], _lesions(ui)
+
+
+def test_the_report_is_signed_and_checked(application, loaded, wait_for, picture, tmp_path):
+    """With a real key, in another process; the passphrase leaves no trace."""
+    if importlib.util.find_spec("pyhanko") is None:
+        pytest.skip("pyHanko is not installed")
+    from key_files import write_key
+
+    was_loaded = "pyhanko" in sys.modules
+    panel, volumes, _masks = loaded
+    ui, scene, secret = panel.ui, application.mrmlScene, "open-sesame-41"
+    ui.reportCollapsibleButton.collapsed = False
+    assert not ui.signButton.enabled and "There is no report" in ui.sign_reasonLabel.text
+    _choose(panel, volumes)
+    ui.applyButton.click()
+    wait_for(lambda: not panel._run.isRunning)
+    assert panel._run.state == RunState.DONE, ui.errorLabel.text
+    assert ui.openReportButton.enabled and ui.pdfEdit.currentPath.endswith("report.pdf")
+    assert "file with your key" in ui.sign_reasonLabel.text
+    ui.keyEdit.setCurrentPath(str(write_key(tmp_path / "reader.p12", passphrase=secret)))
+    signed = tmp_path / "signed.pdf"
+    assert "where to save" in ui.sign_reasonLabel.text
+    ui.signedEdit.setCurrentPath(str(signed))
+    unsigned = Path(ui.pdfEdit.currentPath).read_bytes()
+
+    def sign(passphrase, accept=True):
+        ui.signButton.click()
+        dialog = panel._signing.dialog
+        assert dialog.edit.echoMode == dialog.edit.EchoMode.Password
+        dialog.edit.setText(passphrase)
+        picture(SimpleNamespace(parent=dialog.dialog), "compare-passphrase")
+        dialog.dialog.accept() if accept else dialog.dialog.reject()
+        if accept:
+            for child in psutil.Process(os.getpid()).children(recursive=True):
+                assert secret not in " ".join(child.cmdline())
+        wait_for(lambda: not panel._signing.isRunning)
+
+    sign(secret, accept=False)
+    assert not signed.exists() and not ui.signatureLabel.text
+    sign("wrong")
+    assert not signed.exists() and "passphrase is wrong" in ui.sign_errorLabel.text and ui.sign_errorFrame.visible
+    picture(panel, "compare-sign-failed")
+    sign(secret)
+    assert "Signed by Dr. A. Reader" in ui.signatureLabel.text and ui.pdfEdit.currentPath == str(signed)
+    assert not ui.sign_errorFrame.visible
+    picture(panel, "compare-signed")
+
+    def check():
+        ui.checkSignatureButton.click()
+        wait_for(lambda: not panel._signing.isRunning)
+        return ui.signatureLabel.text
+
+    assert "signed by Dr. A. Reader" in check() and "not a byte has changed" in check()
+    content = bytearray(signed.read_bytes())
+    content[len(unsigned) // 2] ^= 1
+    signed.write_bytes(bytes(content))
+    assert "NOT what was signed" in check()
+    picture(panel, "compare-signature-broken")
+
+    assert ("pyhanko" in sys.modules) == was_loaded, "signing was loaded into this process"
+    path = tmp_path / "scene.mrml"
+    scene.SetURL(str(path))
+    assert scene.Commit()
+    kept = [path, *Path(application.app.temporaryPath).rglob("*"), *panel.logic.jobFolder.rglob("*")]
+    assert not any(secret.encode() in one.read_bytes() for one in kept if one.is_file())
+    # a result that was edited since has to be measured again before its report is signed
+    ui.pdfEdit.setCurrentPath(str(panel.logic.reportOf(panel._result.table)))
+    assert ui.signButton.enabled
+    panel._markEdited()
+    assert not ui.signButton.enabled and "measure again" in ui.sign_reasonLabel.text
+
+
+def test_scans_from_dicom_get_seg_and_sr_where_they_still_are_their_series(
+        application, compare, wait_for, tmp_path, monkeypatch):
+    hd = pytest.importorskip("highdicom", reason="highdicom is not installed")
+    from dicom_series import write_series
+    from slicer_stand_in.dicom_database import DicomDatabase
+    from virtual_heads import add_heads
+
+    from MRISegSuiteLib.scene.exporting import image_of_volume
+
+    panel, ui = compare, compare.ui
+    volumes, masks = add_heads(application.mrmlScene)
+    for n, node in enumerate(volumes, start=1):
+        write_series(tmp_path / f"series{n}", image_of_volume(node), f"2024010{n}")
+    database = DicomDatabase(tmp_path)
+    monkeypatch.setattr(application, "dicomDatabase", database, raising=False)
+    for n, node in enumerate(volumes, start=1):
+        files = sorted((tmp_path / f"series{n}").iterdir())
+        node.SetAttribute("DICOM.instanceUIDs", " ".join(database.instanceForFile(str(file)) for file in files))
+
+    def run(button):
+        button.click()
+        wait_for(lambda: not panel._run.isRunning)
+        assert panel._run.state == RunState.DONE, ui.errorLabel.text
+        saved = tmp_path / f"saved{len(list(tmp_path.glob('saved*')))}"
+        saved.mkdir()
+        ui.filesFolderEdit.setCurrentPath(str(saved))
+        ui.saveFilesButton.click()
+        return saved
+
+    _choose(panel, volumes, masks)
+    saved = run(ui.applyButton)
+    assert not panel._warnings, panel._warnings  # the dates are those of the series
+    assert {"report.html", "report.pdf", "table.csv"} <= {one.name for one in saved.iterdir()}
+    assert "4 of them DICOM" in ui.savedLabel.text
+    for n, (node, mask) in enumerate(zip(volumes, masks, strict=True), start=1):
+        segmentation = hd.seg.segread(str(saved / f"lesions_{n}_seg.dcm"))
+        assert hd.sr.srread(str(saved / f"lesions_{n}_sr.dcm")).PatientID == "P1"
+        volume = segmentation.get_volume(combine_segments=True)
+        points = volume.map_indices_to_reference(np.argwhere(volume.array > 0))
+        array = application.util.arrayFromSegmentBinaryLabelmap(mask, "lesion", node)
+        image = image_of_volume(node)  # lies under the transform of the result
+        world = application.util.arrayFromTransformMatrix(panel._result.transforms[n])
+        back = np.diag([-1.0, -1, 1, 1]) @ world @ np.diag([-1.0, -1, 1, 1])
+        moved = np.c_[points, np.ones(len(points))] @ back.T
+        indices = np.array([image.TransformPhysicalPointToIndex(point.tolist()) for point in moved[:, :3]])
+        assert array[tuple(indices.T[::-1])].all() and len(points) == np.count_nonzero(array)
+
+    # a volume that was cropped since is measured as it is, but is not its series any more
+    ui.alignedCheckBox.click()
+    cropped = image_of_volume(volumes[1])[:, :-2, :]
+    application.util.updateVolumeFromArray(volumes[1], sitk.GetArrayFromImage(cropped))
+    masks[1].SetReferenceImageGeometryParameterFromVolumeNode(volumes[1])
+    saved = run(ui.measureAgainButton)
+    assert (saved / "lesions_1_seg.dcm").is_file() and not (saved / "lesions_2_seg.dcm").exists()
+    assert any("follow-up: The scan does not lie on the grid" in text for text in panel._warnings), panel._warnings
+
+
+def test_several_contrasts_of_a_session_are_chosen_aligned_and_shown(application, loaded, wait_for, picture):
+    from virtual_heads import head, pose
+
+    from MRISegSuiteLib.scene.volumes import new_volume_node
+
+    panel, volumes, masks = loaded
+    ui, scene = panel.ui, application.mrmlScene
+    _choose(panel, volumes, masks)
+    # the second session's T1 was taken after the patient had moved
+    places = [np.eye(4), pose(8, 6) @ pose(5, 7, axis=(1, 0, 1), along=(0, 1, 1))]
+    others = [new_volume_node(scene, f"visit {n} T1", head(place, inverted=True, seed=n + 5)[0])
+              for n, place in enumerate(places, start=1)]
+    for frame, other in zip(panel._timepoints.frames, others, strict=True):
+        frame.moreButton.click()
+        assert "scan for every contrast" in ui.reasonLabel.text
+        frame.further[0].selector.setCurrentNode(other)
+        assert frame.further[0].nameEdit.text == "T1", "the node's name says what it is"
+        assert "name of its own" in ui.reasonLabel.text
+        frame.scan.nameEdit.setText("FLAIR")
+    assert ui.applyButton.enabled, ui.reasonLabel.text
+    picture(panel, "compare-contrasts")
+    assert panel.parent.minimumSizeHint().width() <= 400
+    ui.applyButton.click()
+    wait_for(lambda: not panel._run.isRunning)
+    assert panel._run.state == RunState.DONE, ui.errorLabel.text
+    nodes = panel._result
+    assert set(nodes.further) == {(1, "T1"), (2, "T1")} and set(nodes.sessions) == {(2, "T1")}
+    assert "subtraction_T1_2" in nodes.maps and "subtraction_2" in nodes.maps
+
+    # every scan brings the same place of the head to the same place of the world
+    place = np.array([25.0, 20.0, 15.0, 1.0])
+    worlds = []
+    for volume, to_head in ((volumes[0], np.eye(4)), (volumes[1], pose(8, 6)), *zip(others, places, strict=True)):
+        native = np.linalg.inv(to_head) @ place * (-1, -1, 1, 1)
+        worlds.append(application.util.arrayFromTransformMatrix(volume.GetParentTransformNode()) @ native)
+    assert np.linalg.norm(np.ptp(worlds, axis=0)) < 0.7
+
+    composite = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    composite.SetLayoutName("Timepoint2")
+    ui.contrastSelector.setCurrentIndex(ui.contrastSelector.findData("T1"))
+    assert composite.GetBackgroundVolumeID() == others[1].GetID()
+    ui.modeSelector.setCurrentIndex(ui.modeSelector.findData("subtraction"))
+    assert composite.GetForegroundVolumeID() == nodes.maps["subtraction_T1_2"].GetID()
+    ui.copyCommandButton.click()
+    assert "T1=" in application.app.clipboard().text() and "--reference FLAIR" in application.app.clipboard().text()
+    ui.measureAgainButton.click()
+    wait_for(lambda: not panel._run.isRunning)
+    assert panel._run.state == RunState.DONE, ui.errorLabel.text
+    assert panel._result.further == nodes.further and panel._result.sessions == nodes.sessions
+    panel._timepoints.frames[1].further[0].removeButton.click()
+    assert not panel._timepoints.frames[1].further and ui.applyButton.enabled
+
+
 def test_a_failed_registration_is_told_and_measures_natively(application, compare, wait_for, picture):
     from virtual_heads import head
 
@@ -197,11 +470,23 @@ def test_the_real_follow_up(application, compare, wait_for, picture, shared_data
         masks.append(new_segmentation_node(application.mrmlScene, f"change {n}", mask, {"lesion": 1}, [look],
                                            volumes[-1], algorithm_type="MANUAL"))
     _choose(compare, volumes, masks, ("2010-01-01", "2010-07-23"))
-    compare.ui.applyButton.click()
+    ui = compare.ui
+    ui.jacobianCheckBox.click()
+    ui.applyButton.click()
     wait_for(lambda: not compare._run.isRunning)
-    assert compare._run.state == RunState.DONE, compare.ui.errorLabel.text
-    assert "good" in compare.ui.gateLabel.text and compare.ui.lesionList.count > 3
+    assert compare._run.state == RunState.DONE, ui.errorLabel.text
+    assert "good" in ui.gateLabel.text and ui.lesionList.count > 3
     picture(compare, "compare-real")
+    # The map of local expansion has colors of its own and a legend, over the scan.
+    expansion = compare._result.maps["jacobian_2"]
+    legend = application.vtkSlicerColorLogic.GetColorLegendDisplayNode(expansion)
+    assert legend is not None and "expansion" in legend.GetTitleText()
+    composite = application.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    composite.SetLayoutName("Timepoint2")
+    ui.modeSelector.setCurrentIndex(ui.modeSelector.findData("expansion"))
+    assert composite.GetForegroundVolumeID() == expansion.GetID()
+    ui.copyCommandButton.click()
+    assert "--jacobian" in application.app.clipboard().text()
     # The map of change is bright where the published mask says that something changed.
     nodes = compare._result
     values = application.util.arrayFromVolume(nodes.maps["intensity_change_2"])

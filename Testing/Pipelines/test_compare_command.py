@@ -86,7 +86,7 @@ def test_growth_and_a_new_lesion_through_the_command_line(tmp_path, files, capsy
 
 def test_nothing_changed_and_exchanging_the_scans_negates(tmp_path, files):
     there, record, _ = _run(tmp_path / "there", ["before", "same"], files, criteria="rano_2_volumetric", jacobian=True)
-    back, record_back, _ = _run(tmp_path / "back", ["same", "before"], files)
+    back, record_back, _ = _run(tmp_path / "back", ["same", "before"], files, jacobian=True)
     total = record["pairs"][0]["total"]
     # Two masks drawn on two grids of 2.5 mm: the grid alone makes some percent, which is inside the interval.
     assert not total["is_real"] and record["pairs"][0]["category"]["text"] == "no measurable change"
@@ -98,7 +98,9 @@ def test_nothing_changed_and_exchanging_the_scans_negates(tmp_path, files):
             for name in ("there", "back")]  # fmt: skip
     # a rigid copy expands nowhere; the map is a file and a picture, and no number
     expansion = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "there" / there.files["jacobian_2"])))
-    assert "picture_jacobian" in there.files and "jacobian_2" not in back.files
+    opposite = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "back" / back.files["jacobian_2"])))
+    assert np.allclose(np.log1p(expansion / 100), -np.log1p(opposite / 100), atol=0.01), "exchanging must negate ln J"
+    assert "picture_jacobian" in there.files
     assert np.count_nonzero(expansion) > 10_000 and np.abs(expansion).mean() < 1.0
     assert not [m for m in there.measurements if "jacobian" in m.name] and any("eye only" in w for w in there.warnings)
     assert maps[0].shape == maps[1].shape and np.allclose(maps[0], -maps[1], atol=0.05)

@@ -99,7 +99,7 @@ def test_what_cannot_be_made_is_told_and_fails_nothing(done, files, tmp_path, mo
     # one scan is not DICOM
     made, notes = _written(replace(found, timepoints=(first, replace(second, path="after.nii.gz"))), tmp_path)
     assert sorted(made) == ["dicom_seg_1", "dicom_sr_1"]
-    assert notes == ["No DICOM SEG and SR of the follow-up: its scan was not given as a DICOM folder."]
+    assert notes == ["No DICOM SEG and SR of the follow-up: its scan did not come from DICOM."]
     # the folder no longer holds the series
     made, notes = _written(replace(found, timepoints=(first, replace(second, path=str(tmp_path)))), tmp_path)
     assert "dicom_seg_2" not in made and "no DICOM series on the grid" in notes[0] and str(tmp_path) not in notes[0]

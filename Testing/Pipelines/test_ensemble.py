@@ -16,13 +16,13 @@ from ensemble_cases import SHAPE, ball, image_of, ran, write_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from EnsembleReviewLib.experts.channels import channel_of, same_channel
 from EnsembleReviewLib.experts.from_files import _without_what_they_share, opinions_of_files
 from EnsembleReviewLib.experts.grids import on_grid
 from EnsembleReviewLib.experts.interface import Abstains, Case, Channel, ask
 from EnsembleReviewLib.opinions import Abstention, Opinion
 from EnsembleReviewLib.pipeline import run
 from MRISegSuiteLib.errors import BadArguments, BadInput, SuiteError, UnreadableImage
+from MRISegSuiteLib.images.channels import channel_of, same_channel
 from MRISegSuiteLib.images.segmentation_files import read_masks, write_segmentation
 from MRISegSuiteLib.images.structures import TUMOR_STRUCTURES, with_tumor_regions
 from MRISegSuiteLib.jobs import Job, JobContext

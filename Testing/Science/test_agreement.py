@@ -13,6 +13,7 @@ from EnsembleReviewLib.agreement import (
     agreement_on,
     coefficient_of_variation,
     fleiss_kappa_in_union,
+    jackknife_masks,
     jackknife_standard_error,
 )
 from EnsembleReviewLib.expert_panel import ExpertPanel
@@ -170,3 +171,15 @@ def test_hot_spots_of_the_real_glioma_do_not_overlap_and_shrink(shared_data):
         votes = VotePatterns({e: panel.mask(e, spot.structure) for e in spot.shares}, 1)
         inside = votes.votes[votes.index[numbers == spot.number]]
         assert (inside.any(axis=1) & ~inside.all(axis=1)).all()  # every voxel of it is disputed
+
+
+@pytest.mark.parametrize("method", ["majority", "staple", "weighted"])
+def test_the_bits_of_the_jackknife_are_the_volumes_without_each_voice(method):
+    masks = raters(blob(), [0.9, 0.8, 0.95, 0.7], [0.99, 0.98, 0.995, 0.97])
+    panel = panel_of(masks, prompted_by={"rater3": ("rater2",)})
+    fusion = fuse(panel, FusionSettings(method))
+    bits = jackknife_masks(panel, fusion, "lesion")
+    assert (bits & 1 == fusion.masks["lesion"]).all()
+    volumes = agreement_on(panel, fusion, "lesion").volume.left_out
+    assert len(volumes) == 3 and bits.max() < 16
+    assert [np.count_nonzero(bits >> n & 1) for n in (1, 2, 3)] == pytest.approx(list(volumes.values()))

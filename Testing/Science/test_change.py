@@ -19,6 +19,7 @@ from LongitudinalCompareLib.change.growth import days_between, growth_between
 from LongitudinalCompareLib.change.lesions import find_lesions
 from LongitudinalCompareLib.change.masks import native_volume_mm3
 from LongitudinalCompareLib.change.matching import LinkOverride
+from LongitudinalCompareLib.change.panel import PanelVolumes, jackknife_half_width, panel_log_sd, panel_volumes
 from LongitudinalCompareLib.change.partial_volume import partial_volume_variance
 from LongitudinalCompareLib.change.timeline import lesion_tracks
 from LongitudinalCompareLib.change.uncertainty import (
@@ -179,13 +180,47 @@ def test_smallest_real_change_of_ten_percent_repeatability():
     assert log_interval(VolumeEvidence(0.0, 0.0), evidence, NOTHING_ELSE) is None
 
 
-def test_a_panel_interval_comes_back_as_it_was_given():
-    panel = (900.0, 1100.0)
-    known = VolumeEvidence(1000.0, 0.0)
-    interval = log_interval(VolumeEvidence(1000.0, 0.0, panel), known, NOTHING_ELSE)
-    assert interval.half_width == pytest.approx(math.log(11 / 9) / 2)
-    with pytest.raises(BadArguments):
-        log_interval(VolumeEvidence(1000.0, 0.0, (1100.0, 900.0)), known, NOTHING_ELSE)
+def panel_bits(image, fusion, *without):
+    """The image of bits that a panel hands over, from masks."""
+    bits = sum(sitk.GetArrayFromImage(mask).astype(np.uint8) << n for n, mask in enumerate([fusion, *without]))
+    result = sitk.GetImageFromArray(bits)
+    result.CopyInformation(image)
+    return result
+
+
+def test_a_panel_tells_the_volume_of_each_lesion_without_each_voice():
+    image = phantoms.grid((60, 30, 30), (1, 1, 1))
+    places = (-15, 0, 0), (15, 0, 0)
+
+    def mask(first, second):
+        return phantoms.draw(image, phantoms.ball(places[0], first), phantoms.ball(places[1], second))
+
+    masks = [mask(8, 6), mask(9, 6), mask(8, 6), mask(7, 6)]
+    found = find_lesions(masks[0])
+    panel = panel_volumes(panel_bits(image, *masks), "abc", found)
+    for n, one in enumerate(masks[1:]):
+        parts = find_lesions(one).lesions
+        assert panel.left_out_mm3[:, n] == pytest.approx([sum(p.volume_mm3 for p in parts),
+                                                          *(p.volume_mm3 for p in parts)])  # fmt: skip
+    assert panel_log_sd((panel, (2,)), (None, ()))[0] == 0
+    volumes = panel.without_each((1,))
+    half = jackknife_half_width(np.log(volumes))
+    assert half == pytest.approx(4.3027 * math.sqrt(2 / 3 * ((np.log(volumes) - np.log(volumes).mean()) ** 2).sum()),
+                                 rel=1e-4)  # fmt: skip
+    sd, source = panel_log_sd((panel, (1,)), (None, ()))
+    assert sd == pytest.approx(half / 1.959964) and "1 of 2" in source
+    # the same voices draw everything twice as large at follow-up: the ratio is known, whoever is left out
+    later = PanelVolumes(panel.voices, 2 * panel.left_out_mm3)
+    assert panel_log_sd((panel, (1,)), (later, (1,)))[0] == pytest.approx(0, abs=1e-12)
+    others = PanelVolumes(("d", "e", "f"), 2 * panel.left_out_mm3)
+    assert panel_log_sd((panel, (1,)), (others, (1,)))[0] == pytest.approx(math.sqrt(2) * sd)
+    alone = PanelVolumes(panel.voices, 0 * panel.left_out_mm3)
+    assert panel_log_sd((panel, (1,)), (alone, (1,))) is None
+    assert panel_volumes(panel_bits(image, masks[0]), "ab", found) is None
+    change = compare_masks(masks[0], masks[0], STILL, settings=NOTHING_ELSE, panels=(panel, others))
+    parts = {part.name: part.sd for part in change.lesions[0].interval.parts}
+    assert parts["segmentation"] == pytest.approx(math.sqrt(2) * sd)
+    assert {part.name: part.sd for part in change.lesions[1].interval.parts}["segmentation"] < 1e-9
 
 
 def trials(count, scale_limits, seed):

@@ -8,9 +8,11 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
-from LongitudinalCompareLib.change.calibration import calibrate_images, calibrate_masks, noise_sd
+from LongitudinalCompareLib.change.calibration import calibrate_images, calibrate_masks
+from LongitudinalCompareLib.change.injection import Pose, Reach, noise_sd, simulated
 from LongitudinalCompareLib.change.intensity import intensity_change, match_intensities
 from LongitudinalCompareLib.change.jacobian import log_jacobian
+from LongitudinalCompareLib.change.masks import cut_mask
 from MRISegSuiteLib.errors import BadInput
 
 
@@ -107,13 +109,48 @@ def test_calibration_of_a_segmentation_finds_its_bias():
     told = []
 
     def above(limit):
-        return lambda scan: sitk.Cast(sitk.DiscreteGaussian(scan, 0.5) > limit, sitk.sitkUInt8)
+        def segment(scans, number):
+            told.append(number)
+            return sitk.Cast(sitk.DiscreteGaussian(scans[0], 0.5) > limit, sitk.sitkUInt8)
 
-    honest = calibrate_images(image, mask, above(620), trials=3, factors=(0.6, 1.6, 1.0), progress=told.append)
-    assert honest.missed == 0 and abs(honest.bias) < 0.05 and honest.spread < 0.06
-    assert told == pytest.approx([n / 6 for n in range(1, 7)])
-    blind = calibrate_images(image, mask, lambda scan: sitk.Cast(scan > 5000, sitk.sitkUInt8), trials=2)
+        return segment
+
+    honest = calibrate_images([image], mask, above(620), trials=3, factors=(0.6, 1.6, 1.0))
+    assert honest.missed == 0 and abs(honest.bias) < 0.05 and honest.spread < 0.06 and honest.seconds > 0
+    assert told == list(range(6))
+    blind = calibrate_images([image], mask, above(5000), trials=2)
     assert blind.missed == 2 and math.isnan(blind.bias) and "missed 2 times" in blind.sentence
+
+
+def test_an_uneven_lesion_grows_by_the_factor_and_the_rest_of_the_head_stays():
+    """Two balls that touch, far from round, at the border of a brain that was cut out; oblique voxels."""
+    grid = phantoms.grid((64, 72, 40), (1, 1, 1.5), phantoms.turned((8, -12, 20)))
+    lesion = [phantoms.ball((-14, -2, 0), 7), phantoms.ball((-3, 4, 3), 5)]
+    image, _ = made_scan(grid, lesion, 1, noise=3.0)
+    reach = Reach.of(cut_mask(phantoms.draw(grid, *lesion)))
+    away = phantoms.points_of(grid) - reach.center
+    inside = sitk.GetArrayFromImage(phantoms.draw(grid, *lesion)) > 0
+    assert (np.linalg.norm(away[inside], axis=1) <= reach.along(away[inside])).all()
+    factor = reach.possible(1.5)
+    assert factor == pytest.approx(1.5) and reach.possible(50.0) < 6
+    still = Pose(np.eye(3), reach.center)
+    noise = noise_sd(sitk.GetArrayViewFromImage(image))
+    before, array = (
+        sitk.GetArrayFromImage(simulated(image, reach, f, still, noise, np.random.default_rng(1)))
+        for f in (1.0, factor)
+    )
+    scale = factor ** (1 / 3)
+    grown = [(reach.center + scale * (center - reach.center), scale * matrix) for center, matrix in lesion]
+    truth = sitk.GetArrayFromImage(phantoms.draw(grid, *grown)) > 0
+    assert truth.sum() / inside.sum() == pytest.approx(factor, rel=0.05)
+    found = [ndimage.gaussian_filter(one, 0.7) > 600 for one in (before, array)]
+    assert found[1].sum() / found[0].sum() == pytest.approx(factor, rel=0.06)
+    assert 2 * (found[1] & truth).sum() / (found[1].sum() + truth.sum()) > 0.88  # where it should be
+    far = np.linalg.norm(away, axis=-1) > 40
+    assert np.abs(array - sitk.GetArrayFromImage(image))[far].max() < 20  # noise that was put back, no more
+    sizes = [np.count_nonzero(one) for one in (before, array)]
+    assert sizes[0] == pytest.approx(np.count_nonzero(sitk.GetArrayFromImage(image)), rel=1e-3)
+    assert abs(sizes[1] / sizes[0] - 1) < 0.05 and (array[0, 0] == 0).all()
 
 
 def test_noise_is_estimated_where_there_is_tissue():

@@ -168,6 +168,18 @@ def test_an_engine_that_is_not_there_abstains(monkeypatch):
         find_engine("magic")
 
 
+def test_a_jacobian_map_without_greedy_says_what_to_do(monkeypatch):
+    from LongitudinalCompareLib import pipeline
+    from LongitudinalCompareLib.registration.engines import greedy
+    from MRISegSuiteLib.jobs import Job, JobContext
+
+    monkeypatch.setattr(greedy.importlib.util, "find_spec", lambda name: None)
+    job = Job("compare", {"images": ["a.nrrd", "b.nrrd"]}, {"jacobian": True, "engine": "simpleitk"})
+    with pytest.raises(EngineMissing, match="Jacobian map needs the package picsl-greedy") as error:
+        pipeline.run(job, JobContext("nowhere"))
+    assert "leave the Jacobian map out" in error.value.hint
+
+
 def test_lesions_do_not_steer():
     mask = sitk.Image(20, 20, 20, sitk.sitkUInt8) + 1
     lesion = sitk.Image(20, 20, 20, sitk.sitkUInt8)
@@ -221,9 +233,10 @@ def test_a_deformation_that_was_put_in_is_found_in_place_and_sign():
     first = sitk.Cast(first, sitk.sitkFloat32)
     grown = sitk.Resample(first, first, sitk.DisplacementFieldTransform(sitk.Image(field)), sitk.sitkBSpline, 0.0)
     lying = sitk.Resample(first, first, transform_of(turn), sitk.sitkBSpline, 0.0)  # lying(y) = first(turn y)
-    found, inside = deformation([prepare(grown), prepare(lying)], [np.eye(4), np.linalg.inv(turn)])
+    found, back, inside = deformation([prepare(grown), prepare(lying)], [np.eye(4), np.linalg.inv(turn)])
     mask = sitk.GetArrayFromImage(inside) > 0
-    values = sitk.GetArrayFromImage(log_jacobian(found))
+    values, opposite = (sitk.GetArrayFromImage(log_jacobian(field)) for field in (found, back))
+    assert np.corrcoef(values[mask], -opposite[mask])[0, 1] > 0.8  # the way back is the other way round
     expected = sitk.GetArrayFromImage(sitk.Resample(truth, found))
     core = mask & (expected < -0.3)
     assert expected[core].mean() < values[core].mean() < 0.3 * expected[core].mean()  # regularized: it understates

@@ -11,9 +11,9 @@ from typing import Protocol
 import SimpleITK as sitk
 
 from MRISegSuiteLib.errors import Cancelled, SuiteError
+from MRISegSuiteLib.images.channels import same_channel
 
 from ..opinions import Abstention, Opinion
-from .channels import same_channel
 
 Progress = Callable[[str, float], None]
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from MRISegSuiteLib.images.channels import channel_of, same_channel
 from MRISegSuiteLib.images.structures import structure_of, tumor_name
 
-from .channels import channel_of, same_channel
 from .interface import Abstains, Case, Progress
 from .prompts import Prompt
 from .slices_as_frames import Stacks

@@ -124,18 +124,29 @@ def staple_of(panel: ExpertPanel, structure: str, settings: FusionSettings, with
 
 def fused_volume_mm3(panel: ExpertPanel, structure: str, settings: FusionSettings, without=frozenset()) -> float:
     """Volume of a structure as fused with some experts left out (of the others, at least one must know it)."""
+    decided = _decided(_support_without(panel, structure, settings, without), settings.tie)
+    if settings.method == CONFIDENCE:
+        return float(np.count_nonzero(decided)) * panel.voxel_mm3
+    return float(panel.patterns(structure).counts @ decided) * panel.voxel_mm3
+
+
+def fused_mask(panel: ExpertPanel, structure: str, settings: FusionSettings, without=frozenset()) -> np.ndarray:
+    """The voxels of :func:`fused_volume_mm3`, bool, inside the panel's box."""
+    decided = _decided(_support_without(panel, structure, settings, without), settings.tie)
+    return decided if settings.method == CONFIDENCE else panel.patterns(structure).map(decided)
+
+
+def _support_without(panel: ExpertPanel, structure: str, settings: FusionSettings, without) -> np.ndarray:
+    """Support of each vote pattern with some experts left out; of each voxel for the fusion by confidence."""
     patterns = panel.patterns(structure)
-    keep = [column for column, expert in enumerate(patterns.experts) if expert not in without]
     if settings.method == CONFIDENCE:
         weights = panel.weights_on(structure) * [expert not in without for expert in patterns.experts]
-        voxels = np.count_nonzero(_decided(mean_probability(panel, structure, weights), settings.tie))
-        return float(voxels) * panel.voxel_mm3
+        return mean_probability(panel, structure, weights)
     if settings.method == STAPLE:
-        values = staple_of(panel, structure, settings, without).posterior
-    else:
-        weights = _weights(panel, structure, settings, without)
-        values = patterns.votes[:, keep] @ (weights / weights.sum())
-    return float(patterns.counts @ _decided(values, settings.tie)) * panel.voxel_mm3
+        return staple_of(panel, structure, settings, without).posterior
+    keep = [column for column, expert in enumerate(patterns.experts) if expert not in without]
+    weights = _weights(panel, structure, settings, without)
+    return patterns.votes[:, keep] @ (weights / weights.sum())
 
 
 def mean_probability(panel: ExpertPanel, structure: str, weights: np.ndarray) -> np.ndarray:

@@ -12,12 +12,12 @@ import slicer
 
 from MRISegSuiteLib.environment import WorkerEnvironment
 from MRISegSuiteLib.errors import BadArguments
+from MRISegSuiteLib.images.channels import channel_of
 from MRISegSuiteLib.images.structures import tumor_name
 from MRISegSuiteLib.images.writing import write_image
 from MRISegSuiteLib.jobs import Job, JobProcess
 from MRISegSuiteLib.scene.exporting import image_of_volume, label_image_of_segmentation, write_volume_for_job
 
-from ..experts.channels import channel_of
 from ..feedback.review import ACCEPTED, CORRECTED, REJECTED
 from ..feedback.saving import store_folder
 from ..feedback.store import FeedbackStore

@@ -6,35 +6,29 @@ the voxel grid. ln(measured ratio) - ln(factor) is the error; its mean is the bi
 spread of a change measured on scans like this one.
 
 ``calibrate_masks`` scales and re-grids the mask: partial volume and voxels, nothing else. ``calibrate_images`` warps
-the image as well (what lies around the lesion gives way) and has a segmentation run on it: the measuring as a whole,
-but for the scanner and the patient, which a single scan cannot tell.
+the scan as well (:mod:`.injection`) and has a segmentation run on it: the measuring as a whole, but for the scanner
+and the patient, which a single scan cannot tell.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
-from scipy.spatial.transform import Rotation
 
 from MRISegSuiteLib.errors import BadInput
 
+from .injection import POSE_DEGREES, Pose, Reach, noise_sd, outer, simulated, turn
 from .masks import CutMask, Grid, cut_mask
 from .uncertainty import Z95
 
 #: Factors of growth that are put in, in turn.
 FACTORS = (0.8, 1.25, 0.5, 2.0, 1.0)
-
-#: How differently the head lies in each simulated scan: standard deviation of the angle about each axis, degrees. The
-#: shift is any part of a voxel.
-POSE_DEGREES = 3.0
-
-#: The image gives way within this many radii of the lesion.
-_OUTER_RADII = 2.0
 
 
 @dataclass(frozen=True)
@@ -51,10 +45,11 @@ class CalibrationTrial:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What came out: ``level`` is ``mask`` or ``image``."""
+    """What came out: ``level`` is ``mask`` or ``image``; ``seconds``: what it took."""
 
     level: str
     trials: tuple[CalibrationTrial, ...]
+    seconds: float = field(default=0.0, compare=False)
 
     @property
     def errors(self) -> np.ndarray:
@@ -118,55 +113,38 @@ def calibrate_masks(
 
 
 def calibrate_images(
-    image: sitk.Image,
+    scans: Sequence[sitk.Image],
     mask: sitk.Image,
-    segment: Callable[[sitk.Image], sitk.Image],
+    segment: Callable[[list[sitk.Image], int], sitk.Image],
     trials: int = 5,
     factors: Sequence[float] = FACTORS,
     seed: int = 1,
-    progress: Callable[[float], None] | None = None,
 ) -> Calibration:
     """Calibration of a segmentation: two simulated scans a trial are segmented and measured.
 
     Args:
-        image: the scan. mask: one lesion in it (of several, the largest is used), on the same grid.
-        segment: scan -> mask on the same grid; is called ``2 * trials`` times.
-        progress: is told the part that is done, 0 to 1, after each segmentation.
+        scans: the contrasts of one session, each on a grid of its own. mask: a lesion in them (of several, the
+            largest is used).
+        segment: simulated scans and the number of the simulation (from 0) -> mask; is called ``2 * trials`` times.
+        factors: growth of each trial, in turn; less where so much would not fit into the head.
 
     Raises:
         BadInput: the mask is empty.
     """
-    lesion = _largest(cut_mask(mask))
-    indices = np.argwhere(lesion.array)[:, ::-1]
-    points = lesion.grid.points(indices)
-    center = points.mean(axis=0)
-    radius = float(np.linalg.norm(points - center, axis=1).max() + np.linalg.norm(lesion.grid.spacing) / 2)
+    begin = time.monotonic()
+    reach = Reach.of(_largest(cut_mask(mask)))
+    noises = [noise_sd(sitk.GetArrayViewFromImage(scan)) for scan in scans]
     random = np.random.default_rng(seed)
-    noise = noise_sd(sitk.GetArrayViewFromImage(image))
     done = []
     for number in range(trials):
-        factor = float(factors[number % len(factors)])
+        factor = reach.possible(float(factors[number % len(factors)]))
         volumes = []
         for which, f in enumerate((1.0, factor)):
-            scan, posed = _simulated(image, center, radius, f, noise, random)
-            found = segment(scan)
-            volumes.append(_volume_near(found, posed, radius * (f ** (1 / 3) + _outer(f)) / 2))
-            if progress:
-                progress((2 * number + which + 1) / (2 * trials))
+            pose = Pose.drawn(reach.center, Grid.of(scans[0]), random)
+            made = [simulated(scan, reach, f, pose, noise, random) for scan, noise in zip(scans, noises)]
+            volumes.append(_volume_near(segment(made, 2 * number + which), reach, f, pose))
         done.append(_trial(factor, *volumes))
-    return Calibration("image", tuple(done))
-
-
-def noise_sd(array: np.ndarray) -> float:
-    """Standard deviation of the noise, from the second differences in the slices [k, j, i] (Immerkaer 1996), robustly,
-    in tissue: what is brighter than a tenth of the bright end of the image (air has less noise)."""
-    kernel = np.outer([1, -2, 1], [1, -2, 1])[None]
-    values = ndimage.convolve(array.astype(np.float32), kernel.astype(np.float32))
-    bright = float(np.percentile(array, 99))
-    inside = ndimage.minimum_filter((array > 0.1 * bright).astype(np.uint8), (1, 3, 3)) > 0
-    if not inside.any():
-        return 0.0
-    return float(1.4826 * np.median(np.abs(values[inside])) / 6)
+    return Calibration("image", tuple(done), time.monotonic() - begin)
 
 
 def _trial(factor: float, before: float, after: float) -> CalibrationTrial:
@@ -205,81 +183,17 @@ def _volume_on(body: sitk.Image, center, grid: Grid, factor: float, random) -> f
     place.SetOrigin((center + shift - grid.steps @ ((count - 1) / 2)).tolist())
     pose = sitk.AffineTransform(3)
     pose.SetCenter([float(x) for x in center])
-    pose.SetMatrix((_turn(random) / scale).ravel().tolist())
+    pose.SetMatrix((turn(random) / scale).ravel().tolist())
     values = sitk.Resample(body, place, pose, sitk.sitkLinear, 1e6)
     return float(np.count_nonzero(sitk.GetArrayViewFromImage(values) <= 0)) * grid.voxel_mm3
 
 
-def _turn(random) -> np.ndarray:
-    return Rotation.from_rotvec(np.radians(random.normal(0, POSE_DEGREES, 3))).as_matrix()
-
-
-def _outer(factor: float) -> float:
-    """How far the image gives way, in radii of the lesion."""
-    return _OUTER_RADII * max(1.0, factor ** (1 / 3))
-
-
-def _simulated(image: sitk.Image, center, radius: float, factor: float, noise: float, random):
-    """A scan in which the lesion has grown and the head lies a little differently, and where the lesion's center is.
-
-    Every voxel is interpolated once (cubic B-spline); noise that this smooths away is put back.
-    """
-    turn, shift = _turn(random), Grid.of(image).steps @ random.uniform(-0.5, 0.5, 3)
-    posed = center + shift
-    rigid = sitk.AffineTransform(3)
-    rigid.SetMatrix(turn.ravel().tolist())
-    rigid.SetTranslation((center - turn @ posed).tolist())
-    values = sitk.Cast(image, sitk.sitkFloat32)
-    array = sitk.GetArrayFromImage(sitk.Resample(values, image, rigid, sitk.sitkBSpline, 0.0))
-    box = _box_around(image, posed, _outer(factor) * radius)
-    if box is not None:
-        field = _growth_field(box, posed, center, turn, radius, factor)
-        warped = sitk.Resample(values, box, sitk.DisplacementFieldTransform(field), sitk.sitkBSpline, 0.0)
-        i, j, k = image.TransformPhysicalPointToIndex(box.GetOrigin())
-        size = box.GetSize()
-        array[k : k + size[2], j : j + size[1], i : i + size[0]] = sitk.GetArrayViewFromImage(warped)
-    missing = math.sqrt(max(0.0, noise**2 - noise_sd(array) ** 2))
-    array = np.where(array != 0, array + missing * random.standard_normal(array.shape, dtype=np.float32), 0)
-    result = sitk.GetImageFromArray(array.astype(np.float32))
-    result.CopyInformation(image)
-    return result, posed
-
-
-def _box_around(image: sitk.Image, center, radius: float) -> sitk.Image | None:
-    """The part of the image's grid that holds a ball; None where they do not meet."""
-    grid = Grid.of(image)
-    middle = grid.indices(np.asarray(center)[None])[0]
-    reach = radius * np.linalg.norm(np.linalg.inv(grid.steps), axis=1)  # of a ball, along each index axis
-    first = np.maximum(np.floor(middle - reach), 0).astype(int)
-    last = np.minimum(np.ceil(middle + reach), np.array(image.GetSize()) - 1).astype(int)
-    if (last < first).any():
-        return None
-    return sitk.RegionOfInterest(image, (last - first + 1).tolist(), first.tolist())
-
-
-def _growth_field(box: sitk.Image, posed, center, turn, radius: float, factor: float) -> sitk.Image:
-    """Displacements that take a point of the simulated scan to where its value comes from: scaled about the center
-    within the lesion's radius, giving way linearly up to the outer radius, turned as a whole."""
-    grid, size = Grid.of(box), box.GetSize()
-    i, j, k = np.meshgrid(*[np.arange(n) for n in size], indexing="ij")
-    points = grid.points(np.stack([i, j, k], axis=-1).reshape(-1, 3))
-    away = (points - posed) @ turn.T
-    length = np.linalg.norm(away, axis=1, keepdims=True)
-    scale, outer = factor ** (1 / 3), _outer(factor) * radius
-    slope = (outer - radius) / (outer - scale * radius)
-    source = np.where(length <= scale * radius, length / scale, radius + (length - scale * radius) * slope)
-    source = np.where(length >= outer, length, source)
-    moved = center + away * (source / np.maximum(length, 1e-9)) - points
-    field = sitk.GetImageFromArray(moved.reshape(*size, 3).transpose(2, 1, 0, 3).copy(), isVector=True)
-    field.CopyInformation(box)
-    return field
-
-
-def _volume_near(mask: sitk.Image, center, radius: float) -> float:
-    """Volume of the mask within a ball: what else was segmented does not count."""
+def _volume_near(mask: sitk.Image, reach: Reach, factor: float, pose: Pose) -> float:
+    """Volume of the mask near the lesion, mm3: what else was segmented does not count."""
     cut = cut_mask(mask)
-    points = cut.grid.points(np.argwhere(cut.array)[:, ::-1])
-    near = np.linalg.norm(points - center, axis=1) <= radius
+    away = (cut.grid.points(np.argwhere(cut.array)[:, ::-1]) - pose.center) @ pose.turn.T
+    radius = reach.along(away)
+    near = np.linalg.norm(away, axis=1) <= (factor ** (1 / 3) * radius + outer(radius, factor)) / 2
     return float(np.count_nonzero(near)) * cut.grid.voxel_mm3
 
 

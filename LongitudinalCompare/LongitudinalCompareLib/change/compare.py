@@ -19,6 +19,7 @@ from .diameters import Diameters
 from .growth import Growth, growth_between
 from .lesions import Lesion, TimepointLesions, find_lesions
 from .matching import LinkOverride, Matching, match_lesions
+from .panel import PanelVolumes, panel_log_sd
 from .uncertainty import LogInterval, UncertaintySettings, VolumeEvidence, log_interval
 
 
@@ -102,7 +103,7 @@ def compare_lesions(
     days: float | None = None,
     settings: UncertaintySettings | None = None,
     overrides: Sequence[LinkOverride] = (),
-    panel_mm3: tuple[tuple[float, float] | None, tuple[float, float] | None] = (None, None),
+    panels: tuple[PanelVolumes | None, PanelVolumes | None] = (None, None),
     calibration_sd: float | None = None,
 ) -> Change:
     """Compare the lesions of two timepoints.
@@ -111,39 +112,30 @@ def compare_lesions(
         alignment: None where the registration failed or was not done: native volumes only.
         days: time between the scans; without it there are no rates.
         overrides: a person's corrections of links.
-        panel_mm3: 95 % interval of the whole volume among experts at baseline and at follow-up, where there was a
-            panel; a lesion gets the same interval relative to its size.
+        panels: what the experts say of the volumes at baseline and at follow-up, where a panel segmented.
         calibration_sd: spread that calibration with known growth found, see :mod:`.calibration`.
 
     Raises:
         BadInput: the time between the scans is not positive.
-        BadArguments: a panel interval that is none.
     """
     settings = settings or UncertaintySettings()
     ratio = alignment.volume_ratio if alignment else None
 
-    def evidence(volume, variance, whole: TimepointLesions, panel):
-        if panel is not None and whole.volume_mm3 > 0:
-            panel = tuple(end * volume / whole.volume_mm3 for end in panel)
-        return VolumeEvidence(volume, variance, panel)
-
     def change(number, status, before: tuple[Lesion, ...], after: tuple[Lesion, ...], whole=False) -> LesionChange:
-        sums = [
-            evidence(
-                one.volume_mm3 if whole else sum(lesion.volume_mm3 for lesion in lesions),
-                one.variance_mm6 if whole else sum(lesion.variance_mm6 for lesion in lesions),
-                one,
-                panel,
-            )
-            for one, lesions, panel in zip((baseline, followup), (before, after), panel_mm3, strict=True)
-        ]
+        ends = (baseline, before), (followup, after)
+        parts = [(one,) if whole else lesions for one, lesions in ends]
+        sums = [VolumeEvidence(sum(p.volume_mm3 for p in them), sum(p.variance_mm6 for p in them)) for them in parts]
+        labels = [(0,) if whole else [one.label for one in lesions] for _, lesions in ends]
+        panel = None
+        if all(one.volume_mm3 > 0 for one in sums):
+            panel = panel_log_sd(*zip(panels, labels, strict=True))
         return LesionChange(
             number,
             status,
             before,
             after,
             growth_between(sums[0].volume_mm3, sums[1].volume_mm3, days),
-            log_interval(sums[0], sums[1], settings, ratio, calibration_sd),
+            log_interval(sums[0], sums[1], settings, ratio, calibration_sd, panel),
         )
 
     total = change(0, _whole_status(baseline, followup), baseline.lesions, followup.lesions, whole=True)

@@ -27,11 +27,13 @@ MATCHED, NEW, RESOLVED, MERGED, SPLIT, REGROUPED = "matched", "new", "resolved",
 @dataclass(frozen=True)
 class LinkOverride:
     """A person's word on two lesions: ``linked`` or not. They are named by points inside them (LPS, mm, each in its
-    own scan), so that the word outlives an edited mask and other numbers."""
+    own scan), so that the word outlives an edited mask and other numbers. ``timepoints`` are those that the points are
+    in (from 0): it counts wherever these two are matched."""
 
     baseline_point: tuple[float, float, float]
     followup_point: tuple[float, float, float]
     linked: bool
+    timepoints: tuple[int, int] = (0, 1)
 
 
 @dataclass(frozen=True)

@@ -113,12 +113,10 @@ class VolumeEvidence:
     Attributes:
         volume_mm3: native volume.
         variance_mm6: from partial volume.
-        panel_mm3: 95 % interval of the volume among experts (jackknife of a panel), where there is a panel.
     """
 
     volume_mm3: float
     variance_mm6: float
-    panel_mm3: tuple[float, float] | None = None
 
 
 def log_interval(
@@ -127,6 +125,7 @@ def log_interval(
     settings: UncertaintySettings,
     volume_ratio: float | None = None,
     calibration_sd: float | None = None,
+    panel: tuple[float, str] | None = None,
 ) -> LogInterval | None:
     """The interval on ln(V2 / V1); None where either volume is zero.
 
@@ -135,9 +134,7 @@ def log_interval(
             ``settings.scanner_scale_sd``.
         calibration_sd: spread of ln(measured / true) of known growth in this patient's scan. It holds partial volume
             as well, so the larger of the two counts.
-
-    Raises:
-        BadArguments: a panel interval that does not hold the volume's own sign or order.
+        panel: standard deviation that the disagreement of experts makes, and where it comes from, see :mod:`.panel`.
     """
     if not (baseline.volume_mm3 > 0 and followup.volume_mm3 > 0):
         return None
@@ -147,9 +144,8 @@ def log_interval(
         parts = [Part("calibration", calibration_sd, "known growth put into this scan; holds partial volume")]
     else:
         parts = [Part("partial volume", partial, "size, shape and voxels of both masks")]
-    panels = [_panel_sd(one.panel_mm3) for one in both if one.panel_mm3 is not None]
-    if panels:
-        parts.append(Part("segmentation", math.hypot(*panels), f"panel of experts, {len(panels)} of 2 timepoints"))
+    if panel is not None:
+        parts.append(Part("segmentation", *panel))
     if settings.test_retest_wcv:
         parts.append(
             Part(
@@ -164,12 +160,3 @@ def log_interval(
     sd = math.sqrt(sum(part.sd**2 for part in parts))
     shift = math.log(volume_ratio) if volume_ratio is not None else 0.0
     return LogInterval(math.log(followup.volume_mm3 / baseline.volume_mm3), sd, tuple(parts), shift)
-
-
-def _panel_sd(interval: tuple[float, float]) -> float:
-    """Standard deviation on ln V that gives the same 95 % half-width; an interval that reaches zero is cut at a tenth
-    of its upper end."""
-    low, high = interval
-    if not (math.isfinite(low) and math.isfinite(high) and high > 0 and low <= high):
-        raise BadArguments(f"{low:g} to {high:g} mm3 is no interval of a volume.", "Check the panel's result.")
-    return math.log(high / max(low, 0.1 * high)) / (2 * Z95)

@@ -10,6 +10,8 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from MRISegSuiteLib.scene.colors import renew_legend
+
 from ..scene import views
 
 _BLINK_MS = 500
@@ -20,6 +22,8 @@ class ViewWidgets:
     """The widgets, as they are in the .ui file."""
 
     modeSelector: Any
+    contrastLabel: Any
+    contrastSelector: Any
     fadeSlider: Any
     blinkButton: Any
 
@@ -34,20 +38,52 @@ class ViewControl:
 
     def __init__(self, widgets: ViewWidgets, result: Callable[[], Any]):
         self._widgets, self._result = widgets, result
-        titles = {"side_by_side": _("Side by side"), "fade": _("Baseline and follow-up fading"),
-                  "checkerboard": _("Checkerboard"), "change": _("Map of change"), "subtraction": _("Subtraction")}
-        for mode in views.MODES:
-            widgets.modeSelector.addItem(titles[mode], mode)
+        self._titles = {
+            "side_by_side": _("Side by side"), "fade": _("Baseline and follow-up fading"),
+            "checkerboard": _("Checkerboard"), "change": _("Map of change"), "subtraction": _("Subtraction"),
+            "expansion": _("Local expansion (Jacobian)")}
+        self._filling = False
+        self.update()
         self._timer = qt.QTimer()
         self._timer.setInterval(_BLINK_MS)
         self._timer.connect("timeout()", self._blink)
         widgets.modeSelector.connect("currentIndexChanged(int)", self._onMode)
+        widgets.contrastSelector.connect("currentIndexChanged(int)", self._onContrast)
         widgets.fadeSlider.connect("valueChanged(int)", self._onFade)
         widgets.blinkButton.connect("toggled(bool)", self._onBlink)
 
     @property
     def mode(self) -> str:
         return self._widgets.modeSelector.itemData(self._widgets.modeSelector.currentIndex)
+
+    @property
+    def contrast(self) -> str:
+        """The contrast that is shown; "" for that by which the timepoints were registered."""
+        selector = self._widgets.contrastSelector
+        return selector.itemData(selector.currentIndex) or ""
+
+    def update(self) -> None:
+        """Offer what the result has."""
+        further = views.contrasts_of(self._result())
+        for widget in (self._widgets.contrastLabel, self._widgets.contrastSelector):
+            widget.setVisible(bool(further))
+        selector = self._widgets.contrastSelector
+        if [selector.itemData(n) for n in range(1, selector.count)] != further:
+            self._filling = True
+            selector.clear()
+            selector.addItem(_("As registered"), "")
+            for contrast in further:
+                selector.addItem(contrast, contrast)
+            self._filling = False
+        selector, modes = self._widgets.modeSelector, views.modes_of(self._result())
+        if [selector.itemData(n) for n in range(selector.count)] != modes:
+            chosen = self.mode
+            self._filling = True
+            selector.clear()
+            for mode in modes:
+                selector.addItem(self._titles[mode], mode)
+            selector.setCurrentIndex(max(0, selector.findData(chosen)))
+            self._filling = False
 
     def showLayout(self, labels: list[str]) -> None:
         """Switch to the layout with a view for each timepoint, and fill it."""
@@ -56,6 +92,9 @@ class ViewControl:
             return
         views.show_layout(layoutNode, labels)
         views.show_chart(slicer.app.applicationLogic(), self._result().chart)
+        for node in self._result().maps.values():
+            renew_legend(slicer.mrmlScene, node)
+        views.show_lines_of(slicer.mrmlScene, self._result())
         self.show()
         views.fit(slicer.mrmlScene, self._result())
 
@@ -72,7 +111,7 @@ class ViewControl:
         """Fill the views as chosen."""
         nodes = self._result()
         if nodes is not None:
-            views.show(slicer.mrmlScene, nodes, self.mode, self._widgets.fadeSlider.value / 100.0)
+            views.show(slicer.mrmlScene, nodes, self.mode, self._widgets.fadeSlider.value / 100.0, self.contrast)
 
     def stop(self) -> None:
         """No timer stays behind."""
@@ -80,9 +119,15 @@ class ViewControl:
         self._widgets.blinkButton.setChecked(False)
 
     def _onMode(self, _index) -> None:
+        if self._filling:
+            return
         if self.mode != "fade":
             self.stop()
         self.show()
+
+    def _onContrast(self, _index) -> None:
+        if not self._filling:
+            self.show()
 
     def _onFade(self, _value) -> None:
         self._choose("fade")

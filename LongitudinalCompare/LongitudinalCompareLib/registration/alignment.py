@@ -99,18 +99,25 @@ def align(timepoints: Sequence[Prepared], engine: Engine, progress: Callable[[st
 
 
 def align_pair(
-    first: Prepared, second: Prepared, engine: Engine, progress: Callable[[float], None] | None = None
+    first: Prepared,
+    second: Prepared,
+    engine: Engine,
+    progress: Callable[[float], None] | None = None,
+    as_they_lie: bool = False,
 ) -> PairAlignment:
     """Rigid registration of two scans, each to the other; the result is the middle of both.
 
     Exchanging the two gives the inverse: every step treats them alike, and one order of the two (by their voxels) is
     always the one that is computed, as an optimizer would make more of a rounding error than it is.
+
+    Args:
+        as_they_lie: begin where the scanner's coordinates have the two, as in one session; no search for a start.
     """
     if _digest(second) < _digest(first):
-        return _exchanged(align_pair(second, first, engine, progress), first)
+        return _exchanged(align_pair(second, first, engine, progress, as_they_lie), first)
     tell = progress or (lambda fraction: None)
     tell(0.0)
-    start = _find_start(first, second, engine)
+    start = _aside(np.eye(4), first.center) if as_they_lie else _find_start(first, second, engine)
     tell(0.25)
     forward = engine.register(first, second, start)
     tell(0.5)

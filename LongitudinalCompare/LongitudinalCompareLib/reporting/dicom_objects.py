@@ -6,6 +6,7 @@ it: signing is a person's act, in the PACS or on the PDF.
 
 from __future__ import annotations
 
+import json
 import os
 import warnings as python_warnings
 from collections import defaultdict
@@ -63,16 +64,18 @@ class Segment:
     rgb: tuple[float, float, float] = (1.0, 0.62, 0.15)
 
 
-def source_series(folder, like: sitk.Image) -> list[pydicom.Dataset]:
-    """The DICOM images (with pixels) of the series in ``folder`` that has the grid of ``like``, in the order of its
-    slices.
+def source_series(source, like: sitk.Image) -> list[pydicom.Dataset]:
+    """The DICOM images (with pixels) of the series that has the grid of ``like``, in the order of its slices.
+
+    Args:
+        source: a folder with the series, or a JSON file with a list of its files.
 
     Raises:
-        BadInput: no series of the folder lies on that grid.
+        BadInput: no series lies on that grid.
     """
-    folder = Path(folder)
+    source = Path(source)
     series = defaultdict(list)
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for file in _files_of(source):
         try:
             with python_warnings.catch_warnings():
                 python_warnings.simplefilter("ignore")
@@ -85,10 +88,25 @@ def source_series(folder, like: sitk.Image) -> list[pydicom.Dataset]:
         ordered = _in_slice_order(files)
         if _lies_on(ordered, like):
             return [pydicom.dcmread(file) for file, _ in ordered]
+    if not source.is_dir():
+        raise BadInput(
+            "The scan does not lie on the grid of the DICOM series that it came from: it was cropped, resampled or "
+            "moved since, or its files are gone.",
+            "Compare the series as it was loaded.",
+        )
     raise BadInput(
-        f"{folder} holds no DICOM series on the grid of the segmentation.",
+        f"{source} holds no DICOM series on the grid of the segmentation.",
         "DICOM SEG and SR are written for a segmentation in the scan's own grid; give the folder of that scan.",
     )
+
+
+def _files_of(source: Path) -> list[Path]:
+    if source.is_dir():
+        return sorted(path for path in source.rglob("*") if path.is_file())
+    try:
+        return [Path(name) for name in json.loads(source.read_text(encoding="utf-8"))]
+    except (OSError, TypeError, ValueError) as exception:
+        raise BadInput(f"{source} is no list of DICOM files ({exception}).", "Give a folder instead.") from exception
 
 
 def write_segmentation(

@@ -12,6 +12,7 @@ from ..change.calibration import Calibration
 from ..change.compare import Change, LesionChange
 from ..change.growth import Growth
 from ..response.assess import ChangeCategory
+from ..timepoints import Timepoint
 
 _NATIVE = "voxels of the mask in its own grid"
 _HALFWAY = "both masks moved into the halfway space, nearest neighbor"
@@ -189,18 +190,36 @@ def calibration_table(calibrations: Sequence[Calibration]) -> Table | None:
         (
             "mask, re-gridded" if one.level == "mask" else "scan, segmented again",
             len(one.trials),
+            ", ".join(dict.fromkeys(f"{100 * math.expm1(trial.true_log):+.0f} %" for trial in one.trials)),
             f"{100 * math.expm1(one.bias):+.2f} %",
             f"±{100 * math.expm1(1.96 * one.spread):.2f} %",
             one.missed,
+            f"{one.seconds:.0f} s" if one.level == "image" else "–",
         )
         for one in calibrations
     ]
     return Table(
         "Calibration with known growth in this scan",
-        ("", "trials", "bias", "95 % of errors", "missed"),
+        ("", "trials", "put in", "bias", "95 % of errors", "missed", "took"),
         rows,
         "What a single scan cannot tell (another scanner, another day) is not in here.",
     )
+
+
+def calibration_measurements(calibrations: Sequence[Calibration], structure: str) -> list[Measurement]:
+    """Bias and spread of each calibration; region ``calibration_mask`` or ``calibration_image``."""
+    made = []
+    for one in calibrations:
+        region = f"calibration_{one.level}"
+        method = f"known growth put into this {'mask' if one.level == 'mask' else 'scan'}, {len(one.trials)} trials"
+        for name, value, unit in (
+            ("calibration_bias", 100 * math.expm1(one.bias), "%"),
+            ("calibration_spread_log", one.spread, "1"),
+            ("calibration_trials", float(len(one.trials)), "1"),
+            ("calibration_missed", float(one.missed), "1"),
+        ):
+            made.append(Measurement(name, structure, region, value, unit, method))
+    return made
 
 
 def category_table(categories: Sequence[ChangeCategory]) -> Table | None:
@@ -247,6 +266,22 @@ def reason_table(categories: Sequence[ChangeCategory]) -> Table | None:
         for one in categories
     ]
     return Table("Reasons", ("", "why"), rows)
+
+
+def contrast_table(timepoints: Sequence[Timepoint]) -> Table | None:
+    """The further contrasts of each session; None where there are none."""
+    rows = []
+    for one in timepoints:
+        for channel in one.channels:
+            beside = f"{channel.beside_mm:.2f} mm" if math.isfinite(channel.beside_mm) else "far, or not looked at"
+            done = "as it lies" if channel.matrix is None else "registered within the session"
+            rows.append((one.label, channel.name, beside, done))
+    if not rows:
+        return None
+    return Table(
+        "Contrasts within each session", ("", "contrast", "beside the reference", "used"), rows,
+        "How far each contrast lies beside the one that is registered between the timepoints, as its file has it.",
+    )  # fmt: skip
 
 
 def gate_table(state: str, reasons: Sequence[str], values: Mapping[str, str]) -> Table:

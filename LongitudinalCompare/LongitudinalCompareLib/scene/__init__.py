@@ -16,18 +16,23 @@ from .loading import load_job
 from .nodes import (
     CompareNodes,
     align,
+    are_links_measured,
+    corrections_of,
     diameters_of,
     inputs_of,
     is_aligned,
+    links_of,
     nodes_of,
     record_of,
     remember_inputs,
+    set_corrections,
 )
 from .writing import new_inputs, write_parts
 
 __all__ = [
-    "CompareNodes", "add_results", "add_results_in_steps", "align", "diameters_of", "inputs_of", "is_aligned",
-    "nodes_of", "record_of", "remember_inputs", "update_results_in_steps",
+    "CompareNodes", "add_results", "add_results_in_steps", "align", "are_links_measured", "corrections_of",
+    "diameters_of", "inputs_of", "is_aligned", "links_of", "nodes_of", "record_of", "remember_inputs",
+    "set_corrections", "update_results_in_steps",
 ]  # fmt: skip
 
 
@@ -48,8 +53,11 @@ def add_results(scene, job_folder, volumeNodes=None, maskNodes=()) -> CompareNod
     return all_at_once(add_results_in_steps(scene, job_folder, volumeNodes, maskNodes))
 
 
-def add_results_in_steps(scene, job_folder, volumeNodes=None, maskNodes=()):
-    """:func:`add_results` as a generator (see MRISegSuiteLib.steps); the scene is changed in the last step alone."""
+def add_results_in_steps(scene, job_folder, volumeNodes=None, maskNodes=(), further=None, masksOf=()):
+    """:func:`add_results` as a generator (see MRISegSuiteLib.steps); the scene is changed in the last step alone.
+
+    ``further`` and ``masksOf``: see :class:`CompareNodes`.
+    """
     loaded = yield from load_job(job_folder)
     yield
     volumeNodes = list(volumeNodes) if isinstance(volumeNodes, (list, tuple)) else []
@@ -57,7 +65,8 @@ def add_results_in_steps(scene, job_folder, volumeNodes=None, maskNodes=()):
     with SceneChange(scene, undo_like=anchor):
         base = anchor.GetName() if anchor is not None else Path(job_folder).resolve().name
         parent = hierarchy.parent_item(scene, anchor)
-        nodes = CompareNodes(volumes=volumeNodes, masks=list(maskNodes))
+        nodes = CompareNodes(
+            volumes=volumeNodes, masks=list(maskNodes), further=dict(further or {}), masksOf=list(masksOf))
         new_inputs(scene, base, loaded, nodes, parent)
         write_parts(scene, base, loaded, nodes, parent, {})
         align(nodes, True)
@@ -72,12 +81,16 @@ def update_results_in_steps(scene, job_folder, old: CompareNodes):
     """
     loaded = yield from load_job(job_folder)
     yield
-    parts = old.parts()
-    keep = {name: node for name, node in parts.items() if not _was_edited(node)}
+    keep = {}
+    for name, node in old.parts().items():
+        if not _was_edited(node):  # looks at every voxel of a map
+            keep[name] = node
+        if node.IsA("vtkMRMLVolumeNode"):
+            yield
     with SceneChange(scene, changed=keep.values(), undo_like=old.volumes[0] if old.volumes else None):
         base = old.volumes[0].GetName() if old.volumes else Path(job_folder).resolve().name
         parent = hierarchy.parent_item(scene, old.volumes[0] if old.volumes else old.table)
-        nodes = CompareNodes(volumes=old.volumes, masks=old.masks)
+        nodes = CompareNodes(volumes=old.volumes, masks=old.masks, further=old.further, masksOf=old.masksOf)
         write_parts(scene, base, loaded, nodes, parent, keep)
         align(nodes, True)
     return _finished(nodes, loaded, job_folder)

@@ -11,9 +11,11 @@ import numpy as np
 from MRISegSuiteLib.scene.parts import parts_of
 
 RECORD, INPUTS = "MRISegSuite.Comparison", "MRISegSuite.CompareInputs"
+#: Corrections of which lesion is which, made since the result was measured or before.
+CORRECTIONS = "MRISegSuite.LinkCorrections"
 #: Attribute of a diameter line: "timepoint lesion longest|perpendicular".
 DIAMETER = "MRISegSuite.Diameter"
-_TO_VOLUME, _TO_MASK = "MRISegSuiteTimepoint", "MRISegSuiteTimepointMask"
+_TO_VOLUME, _TO_MASK, _TO_FURTHER = "MRISegSuiteTimepoint", "MRISegSuiteTimepointMask", "MRISegSuiteContrast"
 
 
 @dataclass
@@ -22,10 +24,14 @@ class CompareNodes:
 
     Attributes:
         volumes, masks: the scans and segmentations (vtkMRMLSegmentationNode) that were compared, in order of time.
+        further: (timepoint, contrast) -> volume of another contrast of that session.
+        masksOf: for each mask the contrast that it was drawn on; "" for that of ``volumes``. May be empty: all "".
         table: vtkMRMLTableNode, all measurements; the other parts refer to it.
         transforms: timepoint -> vtkMRMLLinearTransformNode from the scan to the common space; no transform where the
             registration failed.
-        maps: "subtraction_2", "intensity_change_2", "checkerboard_2" … -> vtkMRMLScalarVolumeNode, common space.
+        sessions: (timepoint, contrast) -> the same for another contrast, where it was registered within its session.
+        maps: "subtraction_2", "intensity_change_2", "checkerboard_2", "jacobian_2" … ->
+            vtkMRMLScalarVolumeNode, common space.
         lines: (timepoint, lesion, "longest" or "perpendicular") -> vtkMRMLMarkupsLineNode.
         timeline, chart, series: table, vtkMRMLPlotChartNode and vtkMRMLPlotSeriesNode of volumes over time.
         warnings: sentences for the user. jobFolder: where the files are.
@@ -33,8 +39,11 @@ class CompareNodes:
 
     volumes: list = field(default_factory=list)
     masks: list = field(default_factory=list)
+    further: dict = field(default_factory=dict)
+    masksOf: list = field(default_factory=list)
     table: object = None
     transforms: dict = field(default_factory=dict)
+    sessions: dict = field(default_factory=dict)
     maps: dict = field(default_factory=dict)
     lines: dict = field(default_factory=dict)
     timeline: object = None
@@ -47,6 +56,7 @@ class CompareNodes:
         """Name of the part -> node, as they are found again."""
         found = {"table": self.table, "timeline": self.timeline, "chart": self.chart, "series": self.series}
         found |= {f"transform_{n}": node for n, node in self.transforms.items()}
+        found |= {f"session_{n}_{contrast}": node for (n, contrast), node in self.sessions.items()}
         found |= dict(self.maps)
         found |= {" ".join(map(str, key)): node for key, node in self.lines.items()}
         return {name: node for name, node in found.items() if node is not None}
@@ -62,8 +72,18 @@ def nodes_of(scene, tableNode) -> CompareNodes | None:
             node = tableNode.GetNthNodeReference(role, n)
             if node is not None:
                 found.append(node)
+    given = inputs_of(nodes)
+    nodes.masksOf = given.get("masksOf", [])
+    for n, names in enumerate(given.get("contrasts", []), start=1):
+        for contrast in names[1:]:
+            node = tableNode.GetNodeReference(f"{_TO_FURTHER}{n}_{contrast}")
+            if node is not None:
+                nodes.further[n, contrast] = node
     for name, node in parts_of(scene, tableNode).items():
-        if name.startswith("transform_"):
+        if name.startswith("session_"):
+            _, n, contrast = name.split("_", 2)
+            nodes.sessions[int(n), contrast] = node
+        elif name.startswith("transform_"):
             nodes.transforms[int(name.rpartition("_")[2])] = node
         elif name in ("timeline", "chart", "series"):
             setattr(nodes, name, node)
@@ -81,6 +101,8 @@ def refer_to_inputs(nodes: CompareNodes) -> None:
         nodes.table.RemoveNodeReferenceIDs(role)
         for node in inputs:
             nodes.table.AddNodeReferenceID(role, node.GetID())
+    for (n, contrast), node in nodes.further.items():
+        nodes.table.SetNodeReferenceID(f"{_TO_FURTHER}{n}_{contrast}", node.GetID())
 
 
 def record_of(nodes: CompareNodes) -> dict:
@@ -98,23 +120,54 @@ def inputs_of(nodes: CompareNodes) -> dict:
     return json.loads(nodes.table.GetAttribute(INPUTS) or "{}")
 
 
+def corrections_of(nodes: CompareNodes) -> list[dict]:
+    """A person's corrections of which lesion is which, in order: list of {text, links}.
+
+    They stay with the result, are saved with it, and are what it is measured again with.
+    """
+    return json.loads(nodes.table.GetAttribute(CORRECTIONS) or "[]")
+
+
+def set_corrections(nodes: CompareNodes, corrections: list[dict]) -> None:
+    """Replace the corrections of :func:`corrections_of`; the result has to be measured again."""
+    nodes.table.SetAttribute(CORRECTIONS, json.dumps(corrections) if corrections else None)
+
+
+def links_of(nodes: CompareNodes) -> list[dict]:
+    """All links of the corrections, as a job takes them."""
+    return [link for one in corrections_of(nodes) for link in one["links"]]
+
+
+def are_links_measured(nodes: CompareNodes) -> bool:
+    """False while there are corrections that the numbers do not know of."""
+    return links_of(nodes) == inputs_of(nodes).get("links", [])
+
+
 def align(nodes: CompareNodes, aligned: bool) -> None:
     """Show scans, masks and diameters in the common space, or where they were scanned.
 
     Only the parent transform changes. A node that a person has put under another transform is left where it is.
     """
-    ours = {node.GetID() for node in nodes.transforms.values()}
+    ours = _our_transforms(nodes)
     for n, transform in nodes.transforms.items():
-        members = [inputs[n - 1] for inputs in (nodes.volumes, nodes.masks) if len(inputs) >= n]
-        members += [line for (timepoint, _, _), line in nodes.lines.items() if timepoint == n]
-        for node in members:
+        members = [(volume, transform) for volume in nodes.volumes[n - 1 : n]]
+        of = nodes.masksOf[n - 1] if len(nodes.masksOf) >= n else ""
+        members += [(mask, nodes.sessions.get((n, of), transform)) for mask in nodes.masks[n - 1 : n]]
+        members += [(volume, nodes.sessions.get((m, name), transform))
+                    for (m, name), volume in nodes.further.items() if m == n]
+        members += [(line, transform) for (timepoint, _, _), line in nodes.lines.items() if timepoint == n]
+        for node, parent in members:
             if node.GetTransformNodeID() in (None, "", *ours):
-                node.SetAndObserveTransformNodeID(transform.GetID() if aligned else None)
+                node.SetAndObserveTransformNodeID(parent.GetID() if aligned else None)
+
+
+def _our_transforms(nodes: CompareNodes) -> set[str]:
+    return {node.GetID() for node in (*nodes.transforms.values(), *nodes.sessions.values())}
 
 
 def is_aligned(nodes: CompareNodes) -> bool:
     """True while the scans are shown in the common space."""
-    ours = {node.GetID() for node in nodes.transforms.values()}
+    ours = _our_transforms(nodes)
     return any(node.GetTransformNodeID() in ours for node in nodes.volumes)
 
 

@@ -9,7 +9,11 @@ from .nodes import CompareNodes
 
 #: Numbers of our layouts in Slicer's list, far from its own: this one plus the number of timepoints.
 LAYOUT = 5600
-MODES = ("side_by_side", "fade", "checkerboard", "change", "subtraction")
+#: What the views can show -> the map that it needs.
+MODES = {"side_by_side": None, "fade": None, "checkerboard": "checkerboard", "change": "intensity_change",
+         "subtraction": "subtraction", "expansion": "jacobian"}  # fmt: skip
+#: Shown half transparent over the scan.
+_OVERLAYS = ("change", "expansion")
 _COLORS = ("#4da6ff", "#ff9e26", "#73cc59", "#d973d9")
 _MOST_LAYOUTS = 99
 _GROUP = 56  # views of one group are linked; the standard views are in group 0
@@ -20,20 +24,27 @@ def view_name(timepoint: int) -> str:
     return f"Timepoint{timepoint}"
 
 
+#: More views than this beside each other would be too narrow.
+_MOST_IN_A_ROW = 4
+
+
 def layout_description(labels: list[str]) -> str:
-    """A slice view for each timepoint beside each other; below them a plot."""
-    views = "".join(
+    """A slice view for each timepoint beside each other, in several rows where there are many; below them a plot."""
+    views = [
         f'<item><view class="vtkMRMLSliceNode" singletontag="{view_name(n)}">'
         '<property name="orientation" action="default">Axial</property>'
         f'<property name="viewlabel" action="default">{n}</property>'
         f'<property name="viewcolor" action="default">{_COLORS[(n - 1) % len(_COLORS)]}</property>'
         f'<property name="viewgroup" action="default">{_GROUP}</property></view></item>'
         for n in range(1, len(labels) + 1)
-    )
+    ]
+    rows = -(-len(views) // _MOST_IN_A_ROW)
+    size = -(-len(views) // rows)
+    parts = [f'<layout type="horizontal">{"".join(views[n : n + size])}</layout>' for n in range(0, len(views), size)]
     return (
         '<layout type="vertical" split="true">'
-        f'<item splitSize="700"><layout type="horizontal">{views}</layout></item>'
-        '<item splitSize="300"><view class="vtkMRMLPlotViewNode" singletontag="PlotView1">'
+        + "".join(f'<item splitSize="{700 // rows}">{part}</item>' for part in parts)
+        + '<item splitSize="300"><view class="vtkMRMLPlotViewNode" singletontag="PlotView1">'
         '<property name="viewlabel" action="default">P</property></view></item></layout>'
     )
 
@@ -80,32 +91,64 @@ def slice_nodes(scene) -> dict[int, object]:
     return found
 
 
-def show(scene, nodes: CompareNodes, mode: str = "side_by_side", fade: float = 0.0) -> None:
+def modes_of(nodes: CompareNodes | None) -> list[str]:
+    """The modes that a result has the maps for."""
+    names = nodes.maps if nodes is not None else ()
+    return [mode for mode, role in MODES.items() if role is None or any(name.startswith(role) for name in names)]
+
+
+def contrasts_of(nodes: CompareNodes | None) -> list[str]:
+    """The further contrasts that there are scans of."""
+    return list(dict.fromkeys(contrast for _, contrast in (nodes.further if nodes is not None else ())))
+
+
+def show(scene, nodes: CompareNodes, mode: str = "side_by_side", fade: float = 0.0, contrast: str = "") -> None:
     """Fill the views.
 
     Args:
         mode: side_by_side: each view its own scan. fade: each view the baseline, and over it, as strong as ``fade``
-            says, its own scan. checkerboard, subtraction, change: that map of each later timepoint, where it is.
+            says, its own scan. checkerboard, subtraction, change, expansion: that map of each later timepoint, where
+            it is.
         fade: 0 to 1.
+        contrast: which scans and maps; "" for the scans that were registered, which also stand in for what a
+            timepoint has not.
     """
+    volumes = [nodes.further.get((n, contrast), volume) for n, volume in enumerate(nodes.volumes, start=1)]
     for n, composite in composites(scene).items():
-        if n > len(nodes.volumes):
+        if n > len(volumes):
             continue
-        own, first = nodes.volumes[n - 1].GetID(), nodes.volumes[0].GetID()
+        own, first = volumes[n - 1].GetID(), volumes[0].GetID()
         back, front, opacity = own, None, 0.0
-        if mode == "fade" and len(nodes.volumes) > 1:
-            back, front, opacity = first, nodes.volumes[max(n, 2) - 1].GetID(), fade
-        elif mode in ("checkerboard", "subtraction", "change"):
-            role = "intensity_change" if mode == "change" else mode
-            found = nodes.maps.get(f"{role}_{max(n, 2)}")
+        if mode == "fade" and len(volumes) > 1:
+            back, front, opacity = first, volumes[max(n, 2) - 1].GetID(), fade
+        elif MODES[mode] is not None:
+            names = [f"{MODES[mode]}_{contrast}_{max(n, 2)}"] * bool(contrast) + [f"{MODES[mode]}_{max(n, 2)}"]
+            found = next((nodes.maps[name] for name in names if name in nodes.maps), None)
             if found is not None:
-                back, front, opacity = own, found.GetID(), 0.5 if mode == "change" else 1.0
+                back, front, opacity = own, found.GetID(), 0.5 if mode in _OVERLAYS else 1.0
         composite.SetBackgroundVolumeID(back)
         composite.SetForegroundVolumeID(front)
         composite.SetForegroundOpacity(opacity)
         # Set here, not by a person in a view: the other views of the group follow positions, not these images.
         composite.SetLinkedControl(True)
         composite.SetHotLinkedControl(True)
+    for node in nodes.maps.values():  # a legend looks anew whether its volume is shown
+        legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node)
+        if legend is not None:
+            legend.Modified()
+
+
+def show_lines_of(scene, nodes: CompareNodes) -> None:
+    """In the views of the timepoints each shows its own diameters alone; other views show all."""
+    ours = {node.GetID(): n for n, node in slice_nodes(scene).items()}
+    found = [scene.GetNthNodeByClass(index, "vtkMRMLAbstractViewNode").GetID()
+             for index in range(scene.GetNumberOfNodesByClass("vtkMRMLAbstractViewNode"))]
+    for (timepoint, _, _), line in nodes.lines.items():
+        display = line.GetDisplayNode()
+        display.RemoveAllViewNodeIDs()
+        for view in found:
+            if ours.get(view, timepoint) == timepoint:
+                display.AddViewNodeID(view)
 
 
 def jump_to(scene, nodes: CompareNodes, timepoint: int, point) -> tuple[float, float, float]:

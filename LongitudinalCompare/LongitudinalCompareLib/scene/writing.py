@@ -16,6 +16,12 @@ from .nodes import DIAMETER, RECORD, CompareNodes, refer_to_inputs
 
 _TITLES = {
     "subtraction": "Subtraction", "intensity_change": "Change in units of noise", "checkerboard": "Checkerboard",
+    "jacobian": "Local expansion (%)",
+}  # fmt: skip
+#: Maps with colors -> name of the colors and title of their legend.
+_COLORED = {
+    "intensity_change": ("Change of gray value (noise)", "Change of gray\nvalue (SD of noise)"),
+    "jacobian": ("Local expansion (%)", "Local expansion\n(%)"),
 }  # fmt: skip
 #: Diameter lines are made for the largest lesions only: hundreds of them hide the scan.
 _MOST_LINES = 20
@@ -76,6 +82,13 @@ def write_parts(scene, base: str, loaded: LoadedJob, nodes: CompareNodes, parent
                                      f"{nodes.volumes[n - 1].GetName()} - To common space")  # fmt: skip
         node.SetMatrixTransformToParent(matrix_of_array(matrix))
         nodes.transforms[n] = add(node, part)
+    for (n, contrast), matrix in loaded.sessions.items():
+        part = f"session_{n}_{contrast}"
+        if (n, contrast) in nodes.further:
+            name = f"{nodes.further[n, contrast].GetName()} - To common space"
+            node = old.get(part) or _new(scene, "vtkMRMLLinearTransformNode", name)
+            node.SetMatrixTransformToParent(matrix_of_array(matrix))
+            nodes.sessions[n, contrast] = add(node, part)
     _write_maps(scene, base, loaded, nodes, old, add)
     _write_lines(scene, loaded, nodes, old, add)
     _write_timeline(scene, base, loaded, nodes, old, add)
@@ -92,20 +105,27 @@ def _new(scene, kind: str, name: str):
 
 def _write_maps(scene, base, loaded, nodes, old, add) -> None:
     for part, image in loaded.maps.items():
-        role, _, number = part.rpartition("_")
-        title = _TITLES[role] + (f" {number}" if len(loaded.record["timepoints"]) > 2 else "")
-        node = volumes.new_volume_node(scene, f"{base} - {title}", image, window=loaded.windows[part])
-        if role == "intensity_change":
-            color = colors.change_color_node(scene, "Change of gray value (noise)")
-            node.GetDisplayNode().SetAndObserveColorNodeID(color.GetID())
-        former = old.get(part)
-        if former is not None:
-            former.CopyContent(node)
-            hierarchy.forget(scene, node)
-            scene.RemoveNode(node.GetDisplayNode())
-            scene.RemoveNode(node)
-            node = former
+        role, contrast, number = _role_of(part)
+        title = _TITLES[role] + (f", {contrast}" if contrast else "")
+        title += f" {number}" if len(loaded.record["timepoints"]) > 2 else ""
+        node, data = old.get(part), loaded.data[part]
+        if node is not None:
+            volumes.set_image(node, image, data)
+        else:
+            node = volumes.new_volume_node(
+                scene, f"{base} - {title}", image, window=loaded.windows[part], data=data)
+            if role in _COLORED:
+                color = colors.overlay_color_node(scene, _COLORED[role][0])
+                node.GetDisplayNode().SetAndObserveColorNodeID(color.GetID())
+                colors.add_legend(node.GetDisplayNode(), _COLORED[role][1])
         nodes.maps[part] = add(node, part)
+
+
+def _role_of(part: str) -> tuple[str, str, str]:
+    """Role, contrast ("" for that of the timepoints' own scans) and timepoint of a map."""
+    name, _, number = part.rpartition("_")
+    role = next(role for role in _TITLES if name == role or name.startswith(role + "_"))
+    return role, name[len(role) + 1 :], number
 
 
 def _write_lines(scene, loaded, nodes, old, add) -> None:

@@ -97,8 +97,17 @@ def parser() -> argparse.ArgumentParser:
 
     compare = command("compare", "Align two or more scans of one patient, and say what has changed and how sure that "
                                  "is.")
-    compare.add_argument("input", nargs="+", metavar="SCAN",
-                         help="the scans in the order of time, the baseline first: NIfTI, NRRD, MHA or DICOM folders")
+    compare.add_argument("input", nargs="*", metavar="SCAN",
+                         help="the scans in the order of time, the baseline first: NIfTI, NRRD, MHA or DICOM folders; "
+                              "CONTRAST=SCAN says what it is")
+    compare.add_argument("--timepoint", metavar="CONTRAST=SCAN", nargs="+", action="append", default=[],
+                         help="instead: all contrasts of a timepoint (FLAIR=a.nii.gz T1c=b.nii.gz), the option "
+                              "repeated for each timepoint")
+    compare.add_argument("--reference", metavar="CONTRAST",
+                         help="which contrast is registered between the timepoints (default: the first that all have)")
+    compare.add_argument("--within-session", choices=("auto", "always", "never"),
+                         help="register the contrasts of a timepoint to its reference (default: auto, where they do "
+                              "not lie on each other)")
     compare.add_argument("--out", metavar="DIR", required=True, help="output folder")
     compare.add_argument("--masks", metavar="FILE", nargs="+", default=[],
                          help="the lesions of each scan, in its own grid: .seg.nrrd or label maps; all labels "
@@ -112,6 +121,9 @@ def parser() -> argparse.ArgumentParser:
                          help="response criterion: recist_1_1, rano_bm, rano_2d, rano_2_volumetric, a JSON file, or "
                               "none (default: rano_2_volumetric)")
     compare.add_argument("--model", metavar="ID", help="segment the scans with this model, where there are no masks")
+    compare.add_argument("--experts", metavar="ID,...", type=lambda text: text.split(","),
+                         help="segment the scans by a panel of these models (glioma: every model of that task) where "
+                              "there are no masks; where they disagree counts as uncertainty")
     compare.add_argument("--engine", choices=("greedy", "simpleitk", "ants"),
                          help="what registers (default: greedy; ants needs an environment of its own)")
     compare.add_argument("--anatomy", choices=("auto", "brain", "body"),
@@ -119,7 +131,11 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("--registration-masks", metavar="FILE", nargs="+", default=[],
                          help="brain or body mask of each scan, instead of the built-in search")
     compare.add_argument("--without-calibration", action="store_true",
-                         help="leave out the calibration with known growth")
+                         help="leave out the calibration of the masks with known growth (it takes a second)")
+    compare.add_argument("--calibrate", metavar="N", nargs="?", type=int, const=5,
+                         help="put known growth into the baseline scan itself N times (default: 5) and run the model "
+                              "or the experts on it: bias and spread of the whole measuring. Takes as long as "
+                              "segmenting 2 N scans more")
     compare.add_argument("--jacobian", action="store_true",
                          help="add a map of where the brain expanded or shrank (deformable registration by greedy, "
                               "some ten seconds a pair); to look at, no volume comes from it")
@@ -269,10 +285,12 @@ def check_together(arguments) -> None:
             raise BadArguments("--sam3 and --prompt need each other: SAM 3 answers to a prompt.")
         return
     if arguments.command == "compare":
-        if len(arguments.input) < 2:
+        if arguments.input and arguments.timepoint:
+            raise BadArguments("Scans were named both with and without --timepoint.", "Use one way.")
+        if max(len(arguments.input), len(arguments.timepoint)) < 2:
             raise BadArguments("A comparison needs two scans or more.", "Name the baseline, then the follow-up.")
-        if arguments.model and arguments.masks:
-            raise BadArguments("--model and --masks exclude each other: masks need no model.")
+        if sum(map(bool, (arguments.model, arguments.masks, arguments.experts))) > 1:
+            raise BadArguments("--model, --experts and --masks exclude each other: one of them makes the masks.")
         return
     if arguments.command == "sign":
         if bool(arguments.key) == arguments.check:

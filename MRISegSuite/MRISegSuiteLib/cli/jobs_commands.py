@@ -10,7 +10,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import BadInput
+from ..errors import BadArguments, BadInput
+from ..images.channels import channel_of
 from ..jobs import Job, JobProcess, Result
 from ..jobs.description import FILE_NAME as JOB_FILE
 from ..jobs.folder import LOG_FILE
@@ -103,16 +104,26 @@ def compare_job(arguments) -> Job:
     Raises:
         SuiteError: a file or the model is not there.
     """
-    inputs = {"images": [_existing(path) for path in arguments.input]}
+    timepoints = arguments.timepoint or [[text] for text in arguments.input]
+    scans = [[_contrast_and_file(text) for text in one] for one in timepoints]
+    scans = _reference_first(scans, channel_of(arguments.reference or "") or arguments.reference)
+    inputs = {"images": [one[0][1] for one in scans]}
+    for number, one in enumerate(scans, start=1):
+        if one[1:]:
+            inputs[f"channels_{number}"] = [path for _, path in one[1:]]
     if arguments.masks:
         inputs["masks"] = [_existing(path) for path in arguments.masks]
     if arguments.registration_masks:
         inputs["registration_masks"] = [_existing(path) for path in arguments.registration_masks]
-    given = ("labels", "structure", "dates", "criteria", "engine", "anatomy")
+    given = ("labels", "structure", "dates", "criteria", "engine", "anatomy", "within_session", "experts")
     parameters = {name: getattr(arguments, name) for name in given if getattr(arguments, name)}
     parameters["device"] = arguments.device
+    if any(name for one in scans for name, _ in one):
+        parameters["channel_names"] = [[name for name, _ in one] for one in scans]
     if arguments.without_calibration:
         parameters["calibrate"] = False
+    if arguments.calibrate is not None:
+        parameters["calibrate_image"] = arguments.calibrate
     if arguments.jacobian:
         parameters["jacobian"] = True
     model = None
@@ -121,6 +132,32 @@ def compare_job(arguments) -> Job:
         task = next((card.task for card in registry.cards() if card.id == arguments.model), "lesion")
         model = registry.choose(task, arguments.model).to_record()
     return Job("compare", inputs, parameters, model)
+
+
+def _reference_first(scans: list[list[tuple[str, str]]], wanted: str | None) -> list[list[tuple[str, str]]]:
+    """The contrasts of each timepoint, that one first by which the timepoints are registered.
+
+    Raises:
+        BadArguments: not all timepoints have it.
+    """
+    if wanted is None:
+        shared = [name for name, _ in scans[0] if name and all(name in dict(one) for one in scans)]
+        if not shared:
+            if any(len(one) > 1 for one in scans):
+                raise BadArguments("The timepoints have no contrast in common by which they could be registered.",
+                                   "Name the contrasts alike: --timepoint FLAIR=a.nii.gz T1c=b.nii.gz.")
+            return scans
+        wanted = shared[0]
+    for number, one in enumerate(scans, start=1):
+        if wanted not in dict(one):
+            raise BadArguments(f"Timepoint {number} has no {wanted}.", "Choose a --reference that all have.")
+    return [sorted(one, key=lambda scan: scan[0] != wanted) for one in scans]
+
+
+def _contrast_and_file(text: str) -> tuple[str, str]:
+    """The same with the contrast as it is usually called; a file without one is asked by its name."""
+    name, path = _channel_and_file(text)
+    return channel_of(name or Path(path).name.split(".")[0]) or name, path
 
 
 def _channel_and_file(text: str) -> tuple[str, str]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import slicer
 
-_SCRIPT = Path(__file__).resolve().parents[2] / "Scripts" / "mriseg.py"
+#: The command line of the suite.
+SCRIPT = Path(__file__).resolve().parents[2] / "Scripts" / "mriseg.py"
 
 
 def file_of_node(node) -> str | None:
@@ -24,4 +25,4 @@ def file_of_node(node) -> str | None:
 def suite_command() -> str:
     """How to start the suite's command line in this application, quoted for a shell."""
     launcher = slicer.app.launcherExecutableFilePath or "Slicer"
-    return shlex.join([launcher, "--no-main-window", "--python-script", str(_SCRIPT)])
+    return shlex.join([launcher, "--no-main-window", "--python-script", str(SCRIPT)])

@@ -11,7 +11,7 @@ def give_buddies(ui, selectorNames) -> None:
     A qMRMLNodeComboBox takes no focus itself, so as a label's buddy (which is what a .ui file can say) it is dead.
     """
     for name in selectorNames:
-        getattr(ui, name + "Label").setBuddy(_combo_box_in(getattr(ui, name)))
+        getattr(ui, name + "Label").setBuddy(combo_box_in(getattr(ui, name)))
 
 
 def keep_narrow(ui, selectorNames) -> None:
@@ -21,10 +21,11 @@ def keep_narrow(ui, selectorNames) -> None:
     not known to PythonQt, which raises AttributeError.
     """
     for name in selectorNames:
-        _combo_box_in(getattr(ui, name)).sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
+        combo_box_in(getattr(ui, name)).sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
 
 
-def _combo_box_in(selector):
+def combo_box_in(selector):
+    """The combo box inside a qMRMLNodeComboBox."""
     for child in selector.children():
         if child.inherits("QComboBox"):
             return child

@@ -69,5 +69,6 @@ class SceneChange:
 def _copy_of(node):
     copy = node.CreateNodeInstance()
     copy.UnRegister(None)  # the Python variable owns it now
-    copy.CopyContent(node, True)
+    # Voxels are never changed in place: a volume gets others, so the copy may share them.
+    copy.CopyContent(node, not node.IsA("vtkMRMLVolumeNode"))
     return copy

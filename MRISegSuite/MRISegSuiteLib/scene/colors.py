@@ -22,6 +22,13 @@ _CHANGE_RAMP = np.array([
     (0.02, 0.19, 0.38),
 ])
 
+# Over a gray scan: blue for less over nothing (black) to orange for more, brighter the larger the change is.
+_OVERLAY_RAMP = np.array([
+    (0.62, 0.90, 1.00), (0.30, 0.70, 1.00), (0.12, 0.47, 0.86), (0.05, 0.22, 0.45), (0.00, 0.05, 0.12),
+    (0.00, 0.00, 0.00), (0.14, 0.05, 0.00), (0.50, 0.20, 0.02), (0.90, 0.42, 0.05), (1.00, 0.66, 0.20),
+    (1.00, 0.90, 0.55),
+])
+
 #: Color of surface that was not measured, and of exactly zero (bare bone).
 OUTSIDE_COLOR, ZERO_COLOR = (0.88, 0.82, 0.70), (0.84, 0.11, 0.10)
 
@@ -61,6 +68,11 @@ def change_color_node(scene, name: str):
     return _color_node(scene, name, {0: ("not compared", OUTSIDE_COLOR)}, _CHANGE_RAMP)
 
 
+def overlay_color_node(scene, name: str):
+    """The color node for a change that is laid over a scan: blue over black (none) to orange."""
+    return _color_node(scene, name, {}, _OVERLAY_RAMP)
+
+
 def _color_node(scene, name: str, first: dict, ramp: np.ndarray):
     for index in range(scene.GetNumberOfNodesByClass("vtkMRMLColorTableNode")):
         node = scene.GetNthNodeByClass(index, "vtkMRMLColorTableNode")
@@ -94,3 +106,12 @@ def add_legend(displayNode, title: str):
     legend.SetPosition(0.95, 0.5)
     legend.SetVisibility(True)
     return legend
+
+
+def renew_legend(scene, displayableNode) -> None:
+    """Make the color legend of a node anew, where it has one: views that were made after a legend never show it."""
+    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(displayableNode)
+    if legend is not None:
+        title, visible = legend.GetTitleText(), legend.GetVisibility()
+        scene.RemoveNode(legend)
+        add_legend(displayableNode.GetDisplayNode(), title).SetVisibility(visible)

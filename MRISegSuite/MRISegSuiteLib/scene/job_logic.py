@@ -1,7 +1,7 @@
 """What the logics of modules share: one job at a time, in a process of its own, its results loaded at the end.
 
-The scene is read before the job starts and written after it ended, never in between, so a failed or canceled run
-leaves the scene as it was. Nothing here opens a dialog or needs Qt.
+The scene is read before the job starts (at once, or a step at each poll) and written after it ended, never in between,
+so a failed or canceled run leaves the scene as it was. Nothing here opens a dialog or needs Qt.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from inspect import isgenerator
 from pathlib import Path
 
 import slicer
@@ -28,11 +29,15 @@ INPUTS = "input"
 
 @dataclass
 class _Run:
-    process: JobProcess
+    """A run: ``writing`` are the steps that read the scene, ``process`` is None until they are done."""
+
     folder: Path
     load: Callable
-    warnings: list
-    nodeNames: dict
+    environment: dict | None
+    writing: Generator | None = None
+    process: JobProcess | None = None
+    warnings: list = field(default_factory=list)
+    nodeNames: dict = field(default_factory=dict)
 
 
 class JobLogic:
@@ -61,14 +66,32 @@ class JobLogic:
         return self._folder
 
     def poll(self) -> JobState:
-        """Where the run stands. Cheap (one small file); never touches the scene."""
-        return self._current().process.poll()
+        """Where the run stands. Cheap (one small file); does the next step where the scene is read in steps.
+
+        Raises:
+            SuiteError: the scene cannot be read, or the job cannot start; the run is over.
+        """
+        run = self._current()
+        if run.process is not None:
+            return run.process.poll()
+        try:
+            next(run.writing)
+        except StopIteration as end:
+            self._launch(run, *end.value)
+        except BaseException:
+            self._run = None
+            _remove_inputs(run.folder)
+            raise
+        return JobState("running", "Reading the scene")
 
     def cancel(self) -> None:
         """End the run with its whole process tree; the scene stays as it is. Does nothing when nothing runs."""
         if self._run is not None:
             run, self._run = self._run, None
-            run.process.cancel()
+            if run.process is not None:
+                run.process.cancel()
+            else:
+                run.writing.close()
             _remove_inputs(run.folder)
 
     def finish(self):
@@ -86,7 +109,7 @@ class JobLogic:
         it was.
         """
         run = self._current()
-        state = run.process.poll()
+        state = run.process.poll() if run.process is not None else JobState("running")
         if state.status == "running":
             raise BadArguments("The run has not finished yet.", "Wait for it, or cancel it.")
         try:
@@ -105,7 +128,8 @@ class JobLogic:
 
         Args:
             writeJob: called with the job folder; writes job.json and its input files (into ``INPUTS``) and returns
-                warnings, and file -> name of the node that it holds.
+                warnings, and file -> name of the node that it holds. Where that takes a while it is a generator of
+                steps that returns them (see MRISegSuiteLib.steps): each :meth:`poll` does one.
             load: called with the job folder when the job is done; a generator of steps (see MRISegSuiteLib.steps)
                 that adds nodes to the scene in the last one and returns an object with a list ``warnings``.
             jobFolder: a new or empty folder that keeps the files; a temporary one by default.
@@ -118,15 +142,31 @@ class JobLogic:
             raise BadArguments("A run is under way already.", "Wait for it, or cancel it.")
         folder = self._folder = self._newFolder(jobFolder)
         try:
-            warnings, nodeNames = writeJob(folder)
-            worker = WorkerEnvironment.default()
-            variables = worker.environment_variables() if environment is None else environment
-            process = JobProcess(folder, python=str(worker.python), environment=variables)
-            process.start()
+            written = writeJob(folder)
         except BaseException:
             _remove_inputs(folder)
             raise
-        self._run = _Run(process, folder, load, warnings, nodeNames)
+        run = _Run(folder, load, environment)
+        if isgenerator(written):
+            run.writing = written
+            self._run = run
+        else:
+            self._launch(run, *written)
+
+    def _launch(self, run: _Run, warnings: list, nodeNames: dict) -> None:
+        """The files are there: start the process."""
+        run.warnings, run.nodeNames = warnings, nodeNames
+        self._run = None
+        try:
+            worker = WorkerEnvironment.default()
+            variables = worker.environment_variables() if run.environment is None else run.environment
+            process = JobProcess(run.folder, python=str(worker.python), environment=variables)
+            process.start()
+        except BaseException:
+            _remove_inputs(run.folder)
+            raise
+        run.process = process
+        self._run = run
 
     def waitForJob(self, progress=None):
         """Wait for the run and :meth:`finish` it; ``progress`` is called with each JobState meanwhile."""
@@ -134,7 +174,8 @@ class JobLogic:
             while (state := self.poll()).status == "running":
                 if progress is not None:
                     progress(state)
-                time.sleep(_POLL_EVERY_S)
+                if self._run.process is not None:
+                    time.sleep(_POLL_EVERY_S)
         except BaseException:  # Ctrl+C, or an error in the caller's progress function: leave no process behind
             self.cancel()
             raise

@@ -12,24 +12,17 @@ from .geometry import ijk_to_ras_of, local_to_world, matrix_of_array, volume_ijk
 
 
 def new_volume_node(scene, name: str, image: sitk.Image, kind: str = "vtkMRMLScalarVolumeNode",
-                    window: tuple[float, float] | None = None):
+                    window: tuple[float, float] | None = None, data: vtk.vtkImageData | None = None):
     """Add a volume node with the voxels and geometry (LPS, mm) of ``image``; its name is made unique.
 
     ``kind`` is the node's class: a scalar volume, or ``vtkMRMLLabelMapVolumeNode`` for numbers that are labels.
     ``window`` is the lowest and the highest gray value that a scalar volume shows; without it MRML looks for them
-    among all the voxels, which takes a while.
+    among all the voxels, which takes a while. ``data`` is :func:`image_data_of` the image, where it was made before.
     """
     node = scene.CreateNodeByClass(kind)
     node.UnRegister(None)
     node.SetName(scene.GenerateUniqueName(name))
-    data = vtk.vtkImageData()
-    data.SetDimensions(image.GetSize())
-    scalars = numpy_to_vtk(sitk.GetArrayViewFromImage(image).ravel(), deep=True)
-    scalars.SetName("ImageScalars")
-    data.GetPointData().SetScalars(scalars)
-    node.SetAndObserveImageData(data)
-    node.SetIJKToRASMatrix(matrix_of_array(ijk_to_ras_of(image)))
-    node.SetSpacing(image.GetSpacing())
+    set_image(node, image, data)
     scene.AddNode(node)
     if window is None:
         node.CreateDefaultDisplayNodes()
@@ -41,6 +34,23 @@ def new_volume_node(scene, name: str, image: sitk.Image, kind: str = "vtkMRMLSca
         display.SetDefaultColorMap()
         node.SetAndObserveDisplayNodeID(display.GetID())
     return node
+
+
+def image_data_of(image: sitk.Image) -> vtk.vtkImageData:
+    """The voxels of an image, copied, as a volume node holds them; of millions that takes a while."""
+    data = vtk.vtkImageData()
+    data.SetDimensions(image.GetSize())
+    scalars = numpy_to_vtk(sitk.GetArrayViewFromImage(image).ravel(), deep=True)
+    scalars.SetName("ImageScalars")
+    data.GetPointData().SetScalars(scalars)
+    return data
+
+
+def set_image(node, image: sitk.Image, data: vtk.vtkImageData | None = None) -> None:
+    """Give a volume node other voxels, and their geometry (LPS, mm); ``data`` as for :func:`new_volume_node`."""
+    node.SetAndObserveImageData(data if data is not None else image_data_of(image))
+    node.SetIJKToRASMatrix(matrix_of_array(ijk_to_ras_of(image)))
+    node.SetSpacing(image.GetSpacing())
 
 
 def follow_volume(node, volumeNode) -> None:

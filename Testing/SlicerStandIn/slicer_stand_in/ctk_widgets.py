@@ -21,7 +21,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
     def __init__(self, *arguments):
         parent = next((a for a in arguments if isinstance(a, QtWidgets.QWidget)), None)
         super().__init__(parent)
-        self._collapsed = False
+        self._collapsed = self._forcing = False
         self._collapsedHeight = 14
         self.setCheckable(True)
         self.setChecked(True)
@@ -59,7 +59,28 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
             if not isinstance(child, QtWidgets.QWidget) or child.testAttribute(QtCore.Qt.WA_WState_Hidden) is None:
                 continue
             explicitlyHidden = child.property("visibilityToParent") is False
+            self._forcing = True
             child.setVisible(not self._collapsed and not explicitlyHidden)
+            self._forcing = False
+
+    def childEvent(self, event):
+        """As in CTK: what others show or hide while this is folded is shown or hidden once it is unfolded."""
+        child = event.child()
+        if event.type() == QtCore.QEvent.ChildAdded and isinstance(child, QtWidgets.QWidget):
+            child.installEventFilter(self)
+        super().childEvent(event)
+
+    def eventFilter(self, child, event):
+        if not self._forcing and event.type() in (QtCore.QEvent.ShowToParent, QtCore.QEvent.HideToParent):
+            child.setProperty("visibilityToParent", event.type() == QtCore.QEvent.ShowToParent)
+            if self._collapsed and event.type() == QtCore.QEvent.ShowToParent:
+                self._applyToChildren()
+        return super().eventFilter(child, event)
+
+    def setVisible(self, visible):
+        self._forcing = True  # children are shown and hidden with it, and are not meant
+        super().setVisible(visible)
+        self._forcing = False
 
     def showEvent(self, event):
         super().showEvent(event)

@@ -147,7 +147,9 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             lambda: self._case, lambda: self._inputs.volumes, lambda: self._parameterNode.keepImages,
             self._onNextCase, self._onSaved, self._showError)
         self._clicking = Clicking(ui.addClickButton, ui.removeClickButton, ui.boxButton, ui.clickLabel,
-                                  lambda: self._case, self._editor.segment, self._showError)
+                                  lambda: self._case, self._editor.segment,
+                                  lambda: self._largeModels.refinement(self._parameterNode.device.value),
+                                  self._showError)
         self._feedback = FeedbackSection(
             ui.statisticsTable, ui.statisticsButton, ui.exportFolderEdit,
             RunWidgets(ui.exportButton, ui.export_progressBar, ui.export_stageLabel, ui.export_reasonLabel,
@@ -155,7 +157,8 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             ui.feedbackCollapsibleButton)
         self._largeModels = LargeModels(
             LargeModelWidgets(ui.sam3FolderEdit, ui.sam3TextEdit, ui.medgemmaFolderEdit, ui.boxesList,
-                              ui.adviceLabel), self._update, lambda center: jump_to(slicer.mrmlScene, center))
+                              ui.adviceLabel, ui.refineSelector),
+            self._update, lambda center: jump_to(slicer.mrmlScene, center))
         self._keys = Shortcuts(self.parent, {
             "N": lambda: self._spots.step(1), "P": lambda: self._spots.step(-1),
             "K": lambda: ui.keepButton.click(), "D": lambda: ui.dropButton.click(),

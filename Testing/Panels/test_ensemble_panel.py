@@ -14,11 +14,13 @@ import vtk
 from review_nodes import LESION, SECOND, UNSEEN, add_case, ball, case_images, world_of
 from slicer_stand_in.heartbeat import Heartbeat
 
+from EnsembleReviewLib.experts.interface import Abstains
 from EnsembleReviewLib.experts.medgemma import Advice
 from EnsembleReviewLib.experts.prompts import Prompt
 from EnsembleReviewLib.feedback.store import FeedbackStore
 from EnsembleReviewLib.panel.segment_voxels import write_in_box
 from EnsembleReviewLib.refinement.prompts import Click
+from EnsembleReviewLib.refinement.sam3_clicks import Sam3Clicks
 from EnsembleReviewLib.scene import add_results_in_steps
 from MRISegSuiteLib.jobs import Job, JobProcess, JobState
 from MRISegSuiteLib.panel.run_state import RunState
@@ -422,6 +424,67 @@ def test_a_box_of_two_corners_in_one_slice_finds_a_lesion(application, case, wai
     assert 2 * (found & unseen).sum() / (found.sum() + unseen.sum()) > 0.9
     ui.undoButton.click()
     assert np.array_equal(fused(review, slicer), before)
+
+
+def place_that_sam3_finds(case, volume, checkpoint):
+    """A place for a click, of the kind of review_nodes.LESION."""
+    clicks = Sam3Clicks(checkpoint, "cpu")
+    for number in range(24):
+        place = (6 + 8 * (number % 4), 6 + 6 * (number // 4), 20), 1
+        x, y, z = world_of(volume, place)
+        task, gray, mask = case.ask(Click((-x, -y, z)), "whole_tumour", wide=True)
+        try:
+            if (clicks.solve(task, gray, mask) != mask).any():
+                return place
+        except Abstains:
+            continue
+    raise AssertionError("the random weights find nothing anywhere")
+
+
+def test_clicks_are_answered_by_sam3_where_it_is_chosen_and_by_random_walk_where_it_fails(
+        application, case, wait_for, picture, tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers", minversion="5")
+    from tiny_checkpoints import write_sam3
+
+    review, volume = case
+    slicer, ui = application, review.ui
+    before = fused(review, slicer)
+    assert [ui.refineSelector.itemText(n) for n in range(ui.refineSelector.count)] == ["random walk"]
+    ui.sam3FolderEdit.currentPath = str(write_sam3(tmp_path / "sam3-tiny"))
+    assert ui.refineSelector.currentIndex == 0, "nobody but the person chooses it"
+    ui.refineSelector.setCurrentIndex(1)
+    assert ui.refineSelector.currentText == "SAM 3 (sam3-tiny)"
+    assert review._clicking._sam3() == {"checkpoint": ui.sam3FolderEdit.currentPath, "device": "auto"}
+    ui.addClickButton.click()
+
+    def clicked(place):
+        ui.clickLabel.setText("")
+        slicer.util.getNode("Review clicks").AddControlPointWorld(list(world_of(volume, place)))
+        wait_for(lambda: "voxels changed" in ui.clickLabel.text, 120)
+        return ui.clickLabel.text
+
+    # Random weights: what is found means nothing, but some place is part of what is found on its slice.
+    place = place_that_sam3_finds(review._case, volume, ui.sam3FolderEdit.currentPath)
+    with Heartbeat() as heart:
+        text = clicked(place)
+    assert "by SAM 3." in text, text
+    no_stall(heart, "clicks that SAM 3 answers")
+    picture(review, "ensemble-sam3")
+    assert not np.array_equal(fused(review, slicer), before)
+    ui.undoButton.click()
+    assert np.array_equal(fused(review, slicer), before)
+
+    (tmp_path / "sam3-tiny" / "model.safetensors").rename(tmp_path / "elsewhere")
+    review._clicking._client.stop()
+    text = clicked(UNSEEN)
+    assert "by random walk, because: " in text and "safetensors" in text
+    found = fused(review, slicer) & ~before
+    assert 2 * (found & ball(UNSEEN)).sum() / (found.sum() + ball(UNSEEN).sum()) > 0.9
+    ui.undoButton.click()
+    assert np.array_equal(fused(review, slicer), before)
+    ui.sam3FolderEdit.currentPath = ""
+    assert ui.refineSelector.count == 1 and review._clicking._sam3() is None
 
 
 def test_a_moved_image_takes_its_hot_spots_along(application, case):

@@ -151,11 +151,13 @@ class ReviewCase:
         spacing = np.linalg.norm(to_world[:3, :3], axis=0)[::-1]
         return Grid(self._shape, tuple(float(s) for s in spacing), RAS_TO_LPS @ to_world)
 
-    def ask(self, prompt: Click | PromptBox, segment_id: str) -> tuple[Task, np.ndarray, np.ndarray]:
+    def ask(self, prompt: Click | PromptBox, segment_id: str,
+            wide: bool = False) -> tuple[Task, np.ndarray, np.ndarray]:
         """What the worker needs for a prompt: the task, gray values and mask of its part of the image.
 
         Args:
             prompt: places in the world, LPS, mm. segment_id: of the segment to correct.
+            wide: for a model that wants to see the surroundings.
 
         Raises:
             BadArguments: outside of the image, or there is no image.
@@ -165,7 +167,7 @@ class ReviewCase:
         gray, grid = slicer.util.arrayFromVolume(self.volume), self.grid
         earlier = [Click(tuple(point), positive) for segment, point, positive in self._clicks()
                    if segment == segment_id]
-        task = plan(grid, prompt, earlier)
+        task = plan(grid, prompt, earlier, wide)
         mask = mask_in_box(self.nodes.fusion, segment_id, self._ijk_to_ras, task.box)
         return task, gray[task.box], mask
 

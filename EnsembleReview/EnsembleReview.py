@@ -26,7 +26,7 @@ from slicer.util import VTKObservationMixin
 
 from EnsembleReviewLib.ensemble_logic import EnsembleLogic
 from EnsembleReviewLib.expert_colors import expert_color
-from EnsembleReviewLib.panel.case import ReviewCase, jump_to
+from EnsembleReviewLib.panel.case import ReviewCase, jump_to, set_shown
 from EnsembleReviewLib.panel.check_list import CheckList, Entry
 from EnsembleReviewLib.panel.choices import chosen_nodes, remember_nodes
 from EnsembleReviewLib.panel.clicking import Clicking
@@ -38,7 +38,7 @@ from EnsembleReviewLib.panel.large_models import LargeModels, LargeModelWidgets
 from EnsembleReviewLib.panel.recipes import Done, command_recipe, python_recipe
 from EnsembleReviewLib.panel.shortcuts import Shortcuts
 from EnsembleReviewLib.panel.word_section import WordSection, WordWidgets
-from EnsembleReviewLib.panel.worklist import Worklist, light_html
+from EnsembleReviewLib.panel.worklist import Worklist, light_html, results_in
 from MRISegSuiteLib.environment import WorkerEnvironment
 from MRISegSuiteLib.errors import SuiteError
 from MRISegSuiteLib.panel.copying import file_of_node, suite_command
@@ -116,6 +116,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._run = self._inputs = self._largeModels = self._worklist = self._shown = self._spots = None
         self._editor = self._clicking = self._word = self._feedback = self._keys = None
         self._pending = self._done = None  # the run under way, and the last one: what the copy buttons describe
+        self._asked = []  # the segmentations that a run under way was given
         self._case = None
         self._decisions = {}  # of the case, as they are shown
         self._cards = []  # of the models that can be asked; read when the panel is entered
@@ -342,8 +343,8 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.clickLabel.setText("")
         entries, shown = [], []
         if case is not None:
-            if case.volume is not None:
-                case.show_image(slicer.app.applicationLogic())
+            case.show_alone(slicer.app.applicationLogic(),
+                            [node for node in results_in(slicer.mrmlScene) if node is not case.nodes.fusion])
             entries = [Entry(e["id"], e["title"], ", ".join(e["structures"]), tuple(expert_color(n)))
                        for n, e in enumerate(case.experts)]
             shown = [e["id"] for e in case.experts if case.is_shown(e["id"])]
@@ -388,6 +389,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         fusion, device = parameters.fusion.value, parameters.device.value
         large = {"sam3": self._largeModels.sam3, "medgemma": self._largeModels.medgemma}
         large = {name: given for name, given in large.items() if given is not None}
+        self._asked = masks
         self._pending = Done([v.GetName() for v in volumes], [m.GetName() for m in masks],
                              [file_of_node(v) for v in volumes], [file_of_node(m) for m in masks],
                              models, fusion, device, large)
@@ -401,6 +403,9 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return  # the scene was closed or the panel left while the result was loaded
         self._warnings = list(nodes.warnings)
         self._largeModels.show(nodes.jobFolder)
+        for node in self._asked:  # shown as experts from now on; over the fusion they would be taken for it
+            set_shown(node, False)
+        self._asked = []
         self._parameterNode.result = nodes.fusion
         self.ui.lightLabel.setText(self._lightText())
 

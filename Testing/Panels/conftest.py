@@ -11,7 +11,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 pytest.importorskip("PySide6", reason="PySide6 is not installed")
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-for _folder in ("SlicerStandIn", "InSlicer"):
+for _folder in ("SlicerStandIn", "InSlicer", "Scene"):
     sys.path.insert(0, str(REPOSITORY / "Testing" / _folder))
 
 import slicer_stand_in  # noqa: E402

@@ -47,6 +47,13 @@ def jump_to(scene, center) -> None:
             getattr(scene.GetNthNodeByClass(index, kind), move)(*center)
 
 
+def set_shown(node, shown: bool) -> None:
+    """Show or hide a node in all views; one that is not there, or has no display, is left alone."""
+    display = node.GetDisplayNode() if node is not None else None
+    if display is not None and bool(display.GetVisibility()) != shown:
+        display.SetVisibility(shown)
+
+
 class ReviewCase:
     """A fusion in the scene and what belongs to it.
 
@@ -102,10 +109,20 @@ class ReviewCase:
         matrix = local_to_world(self.nodes.hotSpots) @ self._ijk_to_ras
         return tuple(float(x) for x in (matrix @ [*spot.center_ijk, 1.0])[:3])
 
-    def show_image(self, applicationLogic) -> None:
-        """Put the image behind the segments in all slice views."""
-        applicationLogic.GetSelectionNode().SetActiveVolumeID(self.volume.GetID())
-        applicationLogic.PropagateBackgroundVolumeSelection(1)
+    def show_alone(self, applicationLogic, others: Sequence) -> None:
+        """Put the image behind the fusion in all slice views, and hide the results of other cases: they lie in the
+        same world and would be taken for tumor of this one.
+
+        Args:
+            applicationLogic: of Slicer. others: the fusions of other cases.
+        """
+        for fusion in others:
+            for node in (fusion, parts_of(self.scene, fusion).get("experts")):
+                set_shown(node, False)
+        set_shown(self.nodes.fusion, True)
+        if self.volume is not None:
+            applicationLogic.GetSelectionNode().SetActiveVolumeID(self.volume.GetID())
+            applicationLogic.PropagateBackgroundVolumeSelection(1)
 
     def jump_to(self, spot: HotSpot) -> None:
         """Move all views to a hot spot; see :func:`jump_to`."""

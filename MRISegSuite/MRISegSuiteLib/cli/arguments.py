@@ -127,8 +127,10 @@ def parser() -> argparse.ArgumentParser:
 
     batch = command("batch", "Run a table of scans, each a job of its own; started again, it goes on where it was.")
     batch.add_argument("manifest", metavar="MANIFEST.csv",
-                       help="columns: id, input, and options of the task, such as segmentation, baseline, side")
-    batch.add_argument("--task", choices=("knee",), required=True, help="what is done with each row")
+                       help="columns: id, input, and options of the task, such as segmentation, baseline, masks, dates; "
+                            "several in one cell are divided by ; (FLAIR=a.nii.gz;T1c=b.nii.gz)")
+    batch.add_argument("--task", choices=("knee", "ensemble", "compare"), required=True,
+                       help="what is done with each row")
     batch.add_argument("--out", metavar="DIR", required=True, help="a folder for each row, and tables of all")
     batch.add_argument("--workers", metavar="N", type=int, default=1, help="rows at a time (default: %(default)s)")
 

@@ -6,6 +6,7 @@ thin; the work is in EnsembleReviewLib (several opinions) and MRISegSuiteLib (wh
 
 from __future__ import annotations
 
+import json
 from enum import Enum
 from html import escape
 
@@ -26,7 +27,8 @@ from slicer.util import VTKObservationMixin
 
 from EnsembleReviewLib.ensemble_logic import EnsembleLogic
 from EnsembleReviewLib.expert_colors import expert_color
-from EnsembleReviewLib.panel.case import ReviewCase, jump_to, set_shown
+from EnsembleReviewLib.panel.case import REVIEW_ATTRIBUTE, ReviewCase, jump_to, set_shown
+from EnsembleReviewLib.panel.case_folder import CaseFolder
 from EnsembleReviewLib.panel.check_list import CheckList, Entry
 from EnsembleReviewLib.panel.choices import chosen_nodes, remember_nodes
 from EnsembleReviewLib.panel.clicking import Clicking
@@ -35,6 +37,8 @@ from EnsembleReviewLib.panel.feedback_section import FeedbackSection
 from EnsembleReviewLib.panel.hot_spot_table import HotSpotTable
 from EnsembleReviewLib.panel.input_section import IMAGES, InputSection
 from EnsembleReviewLib.panel.large_models import LargeModels, LargeModelWidgets
+from EnsembleReviewLib.panel.opened_cases import OpenedCases
+from EnsembleReviewLib.panel.opening import OpenedCase
 from EnsembleReviewLib.panel.recipes import Done, command_recipe, python_recipe
 from EnsembleReviewLib.panel.shortcuts import Shortcuts
 from EnsembleReviewLib.panel.word_section import WordSection, WordWidgets
@@ -116,6 +120,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._run = self._inputs = self._largeModels = self._worklist = self._shown = self._spots = None
         self._editor = self._clicking = self._word = self._feedback = self._keys = None
         self._pending = self._done = None  # the run under way, and the last one: what the copy buttons describe
+        self._folder = self._opened = None
         self._asked = []  # the segmentations that a run under way was given
         self._case = None
         self._decisions = {}  # of the case, as they are shown
@@ -140,7 +145,9 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._inputs = InputSection(ui.imagesList, ui.expertsList, lambda: self._parameterNode, self._update)
         self._shown = CheckList(ui.shownExpertsList, self._onShown)
         self._spots = HotSpotTable(ui.hotSpotTable, self._onSpot)
-        self._worklist = Worklist(ui.worklistTable, lambda: slicer.mrmlScene, self._choose)
+        self._folder = CaseFolder(lambda: self._update())
+        self._opened = OpenedCases(self._run, self._folder)
+        self._worklist = Worklist(ui.worklistTable, lambda: slicer.mrmlScene, self._folder, self._choose)
         self._editor = ReviewEditor(ui.editorFrame.layout())
         self._word = WordSection(
             WordWidgets(ui.reviewerEdit, ui.patientEdit, ui.commentEdit, ui.acceptButton, ui.rejectButton,
@@ -166,8 +173,8 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             "T": lambda: ui.takeButton.click(),
             "C": lambda: ui.addClickButton.click(), "X": lambda: ui.removeClickButton.click(),
             "B": lambda: ui.boxButton.click(),
-            "Shift+N": lambda: self._worklist.step(self._shownFusion(), 1),
-            "Shift+P": lambda: self._worklist.step(self._shownFusion(), -1),
+            "Shift+N": lambda: self._worklist.step(self._current(), 1),
+            "Shift+P": lambda: self._worklist.step(self._current(), -1),
             "Shift+A": lambda: ui.acceptButton.click(), "Shift+R": lambda: ui.rejectButton.click()})
         self._workerProblem = self._findWorkerProblem()
 
@@ -183,6 +190,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                                (ui.redoButton, self._onRedo), (ui.copyPythonButton, self._onCopyPython),
                                (ui.copyCommandButton, self._onCopyCommand)):
             button.connect("clicked(bool)", method)
+        ui.worklistFolderEdit.connect("currentPathChanged(QString)", self._folder.setFolder)
         self._cards = self.logic.availableExperts()
         self._showCase()
         self._initializeParameterNode()
@@ -193,6 +201,8 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The application or a reload takes the panel away: no process, no observer stays."""
         if self._run is not None:
             self._run.cleanup()
+            self._folder.stop()
+            self._opened.cleanup()
             self._clicking.cleanup()
             self._word.saves.finish()
             self._keys.uninstall()
@@ -221,6 +231,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._clicking.stop()
         self._word.saves.leaveScene()
         self._setCase(None)
+        self._opened.forget()
         self._editor.sceneCloses()
         self._done = None
         self._setParameterNode(None)
@@ -291,7 +302,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         return "" if status.ready else status.text
 
     def _showWorklist(self):
-        self._worklist.refresh(self._shownFusion(), self._word.saves.isSaving)
+        self._worklist.refresh(self._current(), self._word.saves.isSaving)
 
     def _updateButtons(self):
         if self._run is None:
@@ -306,8 +317,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.takeSelector.setEnabled(ui.takeButton.enabled)
         ui.undoButton.setEnabled(case is not None)
         ui.redoButton.setEnabled(case is not None)
-        following = self._worklist.nextOpen(self._shownFusion(), self._word.saves.isSaving)
-        ui.nextCaseButton.setEnabled(following is not None)
+        ui.nextCaseButton.setEnabled(self._nextOpen() is not None)
         self._word.update()
         ui.copyPythonButton.setEnabled(self._done is not None)
         ui.copyCommandButton.setEnabled(self._done is not None)
@@ -317,19 +327,30 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _shownFusion(self):
         return self._case.nodes.fusion if self._case is not None else None
 
+    def _current(self):
+        """What the worklist stands at: the fusion under review, or the case that is being opened."""
+        return self._opened.opening or self._shownFusion()
+
+    def _nextOpen(self):
+        return self._worklist.nextOpen(self._current(), self._word.saves.isSaving)
+
     def _setCase(self, nodes):
         """Take a result under review, or none."""
         self._clicking.stop()
         if self._observed is not None:
-            self.removeObserver(self._observed, slicer.vtkSegmentation.SegmentModified, self._onSegmentModified)
+            for event, method in self._segmentationEvents():
+                self.removeObserver(self._observed, event, method)
             self._observed = None
+        if self._case is not None:
+            self._opened.leave(self._case)
         self._case = None
         if nodes is not None:
             self._editor.setNodes(nodes.fusion, None)
             self._case = ReviewCase(slicer.mrmlScene, nodes, self._editor.saveState)
             self._editor.setNodes(nodes.fusion, self._case.volume)
             self._observed = nodes.fusion.GetSegmentation()
-            self.addObserver(self._observed, slicer.vtkSegmentation.SegmentModified, self._onSegmentModified)
+            for event, method in self._segmentationEvents():
+                self.addObserver(self._observed, event, method)
         self._showCase()
 
     def _showCase(self):
@@ -361,15 +382,58 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             lines += ["• " + escape(warning) for warning in self._warnings]
         return "<br>".join(lines)
 
-    def _choose(self, fusionNode):
-        if self._parameterNode is not None and fusionNode is not self._shownFusion():
+    def _choose(self, item):
+        """A case of the worklist: shown, or opened first where it is a file."""
+        if self._parameterNode is None:
+            return
+        if item.node is None:
+            self._opened.open(item.file)
+            self._update()
+        elif item.node is not self._shownFusion():
+            self._opened.stopOpening()
             self._warnings = []
-            self._parameterNode.result = fusionNode
+            self._parameterNode.result = item.node
+            self._closeCases()
+
+    def _onOpened(self, opened):
+        """A case was loaded from its files: review it, close those before it, and get the next one ready."""
+        if opened.word is not None:
+            word = opened.word
+            opened.nodes.fusion.SetAttribute(REVIEW_ATTRIBUTE, json.dumps(
+                {"origin": word.origin, "record": word.uid, "saved_at": word.saved_at}))
+        self._inputs.chooseVolumes(opened.volumes)
+        self._warnings = list(opened.nodes.warnings)
+        self._parameterNode.result = opened.nodes.fusion
+        if opened.accepted:
+            self._case.restore(opened.accepted)
+        self._closeCases()
+        following = self._nextOpen()
+        if following is not None and following.node is None:
+            self._opened.prepare(following.file)
+
+    def _closeCases(self):
+        """Take cases that were opened from files out of the scene, once nothing is lost by it."""
+        self._opened.close(slicer.mrmlScene, self._shownFusion(), self._word.saves.isSaving)
+        self._showWorklist()
+
+    def _segmentationEvents(self):
+        """What is observed of the fusion under review: tags (decisions are kept in them), and voxels."""
+        events = slicer.vtkSegmentation
+        return ((events.SegmentModified, self._onSegmentModified),
+                *((event, self._onVoxels) for event in (events.SourceRepresentationModified, events.SegmentAdded,
+                                                        events.SegmentRemoved)))
+
+    def _onVoxels(self, caller, event):
+        if self._case is not None:
+            self._case.touched = True
 
     def _onSegmentModified(self, caller, event):
         """Also after undo and redo: decisions are kept with the voxels."""
-        decisions = self._case.decisions() if self._case is not None else {}
-        if decisions != self._decisions:  # strokes of a brush come here too, many a second
+        if self._case is None:
+            return
+        decisions = self._case.decisions()
+        if decisions != self._decisions:  # a segment is modified by many things, such as its color
+            self._case.touched = True
             self._decisions = decisions
             self._spots.showDecisions()
             self._showWorklist()
@@ -398,9 +462,16 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             **large)))
 
     def _onFinished(self, nodes):
-        self._done = self._pending
+        opened = isinstance(nodes, OpenedCase)
+        if opened:
+            self._opened.add(nodes)
+        else:
+            self._done = self._pending
         if self._parameterNode is None:
             return  # the scene was closed or the panel left while the result was loaded
+        if opened:
+            self._onOpened(nodes)
+            return
         self._warnings = list(nodes.warnings)
         self._largeModels.show(nodes.jobFolder)
         for node in self._asked:  # shown as experts from now on; over the fusion they would be taken for it
@@ -410,9 +481,9 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.lightLabel.setText(self._lightText())
 
     def _onNextCase(self, checked=False):
-        node = self._worklist.nextOpen(self._shownFusion(), self._word.saves.isSaving)
-        if node is not None:
-            self._choose(node)
+        item = self._nextOpen()
+        if item is not None:
+            self._choose(item)
 
     def _onSpot(self, spot):
         """A hot spot was chosen: all views jump there, and the experts that know it can be taken."""
@@ -458,7 +529,11 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onSaved(self):
         if self._parameterNode is not None:
-            self._showWorklist()
+            try:
+                self._folder.readWords()
+            except SuiteError as error:
+                self._showError(error)
+            self._closeCases()
             self._updateButtons()
             self._feedback.refresh()
 

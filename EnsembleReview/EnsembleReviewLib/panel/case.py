@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import SimpleITK as sitk
 import slicer
 import vtk
 
@@ -70,6 +71,8 @@ class ReviewCase:
         self.volume = volume_of_part(nodes.fusion)
         self._segments = expert_segments(nodes) if nodes.experts is not None else {}
         self.before = parts_of(scene, nodes.fusion).get(BEFORE) or self._snapshot()
+        #: Whether anything was changed about which no word was said since.
+        self.touched = False
 
     # -- experts ---------------------------------------------------------------------------------------------------
 
@@ -196,6 +199,21 @@ class ReviewCase:
             clicks = [*self._clicks(), (segment_id, list(prompt.point), prompt.positive)]
             self._set_tag(_CLICKS_TAG, json.dumps(clicks))
         return int((mask != before).sum())
+
+    def restore(self, masks: dict) -> None:
+        """Show what a person stood for in an earlier review: structure -> mask (sitk.Image on the grid of the result).
+        It does not go into the undo history, because it is where this review begins."""
+        whole = tuple(slice(0, n) for n in self._shape)
+        segmentation = self.nodes.fusion.GetSegmentation()
+        wanted = {}
+        for structure, mask in masks.items():
+            if segmentation.GetSegment(structure) is None:
+                segmentation.AddEmptySegment(structure, structure.replace("_", " "))
+            wanted[structure] = sitk.GetArrayViewFromImage(mask) != 0
+        lost = {i: m & ~wanted[i] for i, m in self._masks(self.nodes.fusion, self._labels(), whole).items()
+                if i in wanted}
+        write_in_box(self.nodes.fusion, self._ijk_to_ras, whole, wanted, lost)
+        self.touched = False
 
     # -- the word on the case --------------------------------------------------------------------------------------
 

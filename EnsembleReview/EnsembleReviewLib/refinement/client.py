@@ -18,6 +18,10 @@ from MRISegSuiteLib.jobs.runner import library_folders
 from .prompts import Task
 
 
+#: For the worker: what OMP_NUM_THREADS was before it was set to 1.
+THREADS_VARIABLE = "MRISEG_NETWORK_THREADS"
+
+
 @dataclass(frozen=True)
 class Answer:
     """The new mask (bool) of the part, and why it is not SAM 3's although that was asked ("": it is, or was not)."""
@@ -60,9 +64,10 @@ class RefinementClient:
         inherited = environment.get("PYTHONPATH", "").split(os.pathsep)
         environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(library_folders() + [p for p in inherited if p]))
         # One click is a few hundred milliseconds of sparse algebra: more threads only get into each other's way.
-        # Threads of a network that wait for each other do not spin: the window needs the processors too.
-        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE",
-                        "PYTHONUTF8": "1"}
+        # A network gets as many as before; those that wait for each other do not spin, for the window needs the
+        # processors too.
+        environment |= {THREADS_VARIABLE: environment.get("OMP_NUM_THREADS", ""), "OMP_NUM_THREADS": "1",
+                        "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONUTF8": "1"}
         try:
             with open(self._folder / "log.txt", "wb") as log:
                 self._process = subprocess.Popen(

@@ -18,6 +18,7 @@ import numpy as np
 from MRISegSuiteLib.errors import SuiteError
 
 from ..experts.interface import Abstains
+from .client import THREADS_VARIABLE
 from .prompts import Task, solve
 
 
@@ -61,7 +62,7 @@ class _Sam3:
             from .sam3_clicks import Sam3Clicks
 
             self._key = self._clicks = None  # two of them may not fit into the memory
-            os.environ.pop("OMP_NUM_THREADS", None)  # one thread is right for the random walker, not for a network
+            os.environ["OMP_NUM_THREADS"] = os.environ.get(THREADS_VARIABLE, "")  # 1 is for the random walker
             self._clicks = Sam3Clicks(checkpoint, device)
             self._key = (checkpoint, device)
         return self._clicks

@@ -127,7 +127,7 @@ def parser() -> argparse.ArgumentParser:
 
     batch = command("batch", "Run a table of scans, each a job of its own; started again, it goes on where it was.")
     batch.add_argument("manifest", metavar="MANIFEST.csv",
-                       help="columns: id, input, and options of the task, such as segmentation, baseline, masks, dates; "
+                       help="columns: id, input, and options of the task (segmentation, baseline, masks, dates …); "
                             "several in one cell are divided by ; (FLAIR=a.nii.gz;T1c=b.nii.gz)")
     batch.add_argument("--task", choices=("knee", "ensemble", "compare"), required=True,
                        help="what is done with each row")

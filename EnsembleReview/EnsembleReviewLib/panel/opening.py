@@ -13,6 +13,7 @@ from MRISegSuiteLib.environment import WorkerEnvironment
 from MRISegSuiteLib.images.reading import read_image_file
 from MRISegSuiteLib.jobs import Job, JobProcess
 
+from ..feedback.review import CORRECTED
 from ..feedback.saving import store_folder
 from ..scene import EnsembleNodes, add_case_in_steps
 from .case_folder import CaseFile
@@ -25,7 +26,7 @@ class OpenedCase:
     Attributes:
         file, word: what it was loaded from, and the last word on it, or None.
         nodes, volumes: in the scene. added: all nodes that came with it.
-        accepted: structure -> mask that a person stood for.
+        accepted: structure -> mask that a person stood for, where that was corrected.
     """
 
     file: CaseFile
@@ -53,7 +54,7 @@ class OpenRun:
             return
         worker = WorkerEnvironment.default()
         parameters = {"folder": str(self.file.folder)}
-        if self._word is not None:
+        if self._word is not None and self._word.origin == CORRECTED:
             parameters |= {"store": str(store_folder()), "record": self._word.uid}
         self._process = JobProcess.for_job(
             Job("review_images", {}, parameters), tempfile.mkdtemp(prefix="mriseg-review-"),

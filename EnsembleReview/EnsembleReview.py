@@ -43,7 +43,8 @@ from EnsembleReviewLib.panel.recipes import Done, command_recipe, python_recipe
 from EnsembleReviewLib.panel.shortcuts import Shortcuts
 from EnsembleReviewLib.panel.word_section import WordSection, WordWidgets
 from EnsembleReviewLib.panel.worklist import Worklist, light_html, results_in
-from MRISegSuiteLib.environment import WorkerEnvironment
+from MRISegSuiteLib.environment import LargeModelsEnvironment, WorkerEnvironment
+from MRISegSuiteLib.environment.large_models import HOW_TO_INSTALL
 from MRISegSuiteLib.errors import SuiteError
 from MRISegSuiteLib.panel.copying import file_of_node, suite_command
 from MRISegSuiteLib.panel.logic_runner import LogicRunner
@@ -127,7 +128,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._cards = []  # of the models that can be asked; read when the panel is entered
         self._warnings = []
         self._observed = None
-        self._workerProblem = ""  # why the worker cannot run networks
+        self._workerProblem = self._largeProblem = ""  # why the worker cannot run networks, or large models
         self._refreshing = False
 
     def setup(self):
@@ -176,7 +177,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             "Shift+N": lambda: self._worklist.step(self._current(), 1),
             "Shift+P": lambda: self._worklist.step(self._current(), -1),
             "Shift+A": lambda: ui.acceptButton.click(), "Shift+R": lambda: ui.rejectButton.click()})
-        self._workerProblem = self._findWorkerProblem()
+        self._workerProblem, self._largeProblem = self._findWorkerProblems()
 
         scene = slicer.mrmlScene
         for event, method in ((scene.StartCloseEvent, self._onSceneStartClose),
@@ -213,7 +214,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.removeObservers()
 
     def enter(self):
-        self._workerProblem = self._findWorkerProblem()
+        self._workerProblem, self._largeProblem = self._findWorkerProblems()
         self._cards = self.logic.availableExperts()
         self._initializeParameterNode()
         self._editor.enter()
@@ -286,20 +287,24 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         sam3, medgemma = self._largeModels.sam3 is not None, self._largeModels.medgemma is not None
         reason = self._inputs.missing(sam3, medgemma, self._workerProblem)
-        self._run.setReason(reason is not None, reason or self._inputs.intention(sam3))
+        will = self._inputs.intention(sam3)
+        if (sam3 or medgemma) and self._largeProblem:
+            will = _("{intention} SAM 3 and MedGemma will abstain: {problem}").format(
+                intention=will, problem=self._largeProblem)
+        self._run.setReason(reason is not None, reason or will)
         if self._parameterNode.result is not self._shownFusion():
             nodes = self.logic.nodesOf(self._parameterNode.result)
             self._setCase(nodes)
         self._showWorklist()
         self._updateButtons()
 
-    def _findWorkerProblem(self):
+    def _findWorkerProblems(self):
         """Read once when the module is entered: it looks at folders."""
         try:
-            status = WorkerEnvironment.default().status()
+            worker, large = WorkerEnvironment.default().status(), LargeModelsEnvironment.default().status()
         except SuiteError as error:
-            return str(error)
-        return "" if status.ready else status.text
+            return str(error), str(error)
+        return "" if worker.ready else worker.text, "" if large.ready else HOW_TO_INSTALL
 
     def _showWorklist(self):
         self._worklist.refresh(self._current(), self._word.saves.isSaving)

@@ -24,6 +24,7 @@ def application(tmp_path, monkeypatch):
     """The running stand-in with an empty scene; ``slicer``. No model of this computer's user is seen."""
     monkeypatch.setenv("MRISEG_MODELS", str(tmp_path / "models"))
     monkeypatch.setenv("MRISEG_WORKER_FOLDER", str(tmp_path / "worker"))
+    monkeypatch.setenv("MRISEG_LARGE_MODELS_FOLDER", str(tmp_path / "large"))
     slicer = slicer_stand_in.install()
     slicer_stand_in.new_scene()
     yield slicer

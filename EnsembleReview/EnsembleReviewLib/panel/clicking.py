@@ -8,7 +8,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from MRISegSuiteLib.environment import WorkerEnvironment
+from MRISegSuiteLib.environment import LargeModelsEnvironment
 from MRISegSuiteLib.errors import WorkerCrashed
 
 from ..refinement.client import RefinementClient
@@ -45,7 +45,7 @@ class Clicking:
         self._crash = ""  # of a worker that SAM 3 has ended, until its click is answered
         self._points = None
         self._observer = None
-        worker = WorkerEnvironment.default()
+        worker = LargeModelsEnvironment.default()
         self._client = RefinementClient(str(worker.python), worker.environment_variables())
         self._timer = qt.QTimer()
         self._timer.setInterval(_POLL_EVERY_MS)

@@ -17,7 +17,6 @@ from MRISegSuiteLib.jobs.runner import library_folders
 
 from .prompts import Task
 
-
 #: For the worker: what OMP_NUM_THREADS was before it was set to 1.
 THREADS_VARIABLE = "MRISEG_NETWORK_THREADS"
 

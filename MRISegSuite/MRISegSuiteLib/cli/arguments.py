@@ -146,6 +146,14 @@ def parser() -> argparse.ArgumentParser:
     remove = actions.add_parser("remove", help="delete a model that you added", allow_abbrev=False)
     remove.add_argument("id", metavar="ID")
 
+    experts = command("experts", "Show, install or remove the packages that SAM 3 and MedGemma need (transformers), "
+                                 "in a folder of their own; off by default.")
+    steps = experts.add_subparsers(dest="action", metavar="show|install|remove")
+    steps.add_parser("show", help="whether they are there (default)", allow_abbrev=False)
+    install = steps.add_parser("install", help="download and install them", allow_abbrev=False)
+    install.add_argument("--wheels", metavar="DIR", help="a folder of wheel files to install from, without a network")
+    steps.add_parser("remove", help="delete the folder", allow_abbrev=False)
+
     sign = command("sign", "Sign the PDF of a report with your own key (PAdES), or check a signature: exit code 0 "
                            "where it is valid and not a byte was changed, 1 where not.")
     sign.add_argument("pdf", metavar="REPORT.pdf")

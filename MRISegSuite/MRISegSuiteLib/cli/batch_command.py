@@ -12,6 +12,7 @@ from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..environment import variables_for
 from ..errors import BadArguments, BadInput, Cancelled, SuiteError
 from ..files import write_text
 from ..jobs import Job, JobProcess, Result
@@ -208,7 +209,7 @@ def _run(rows: list[_Row], workers: int, worker: WorkerPython, asked) -> None:
 def _started(row: _Row, worker: WorkerPython) -> bool:
     try:
         row.process = JobProcess.for_job(
-            row.job, row.folder, python=worker.executable, environment=worker.environment)
+            row.job, row.folder, python=worker.executable, environment=variables_for(row.job, worker.environment))
         row.process.start()
     except SuiteError as error:
         row.status, row.message = "failed", str(error)

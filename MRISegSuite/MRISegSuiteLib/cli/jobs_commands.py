@@ -10,6 +10,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..environment import variables_for
 from ..errors import BadInput
 from ..jobs import Job, JobProcess, Result
 from ..jobs.description import FILE_NAME as JOB_FILE
@@ -146,7 +147,8 @@ def run_job(job: Job, folder: Path, worker: WorkerPython) -> int:
         SuiteError: what stopped it before the worker was started.
     """
     begin = time.monotonic()
-    process = JobProcess.for_job(job, folder, python=worker.executable, environment=worker.environment)
+    process = JobProcess.for_job(job, folder, python=worker.executable,
+                                 environment=variables_for(job, worker.environment))
     lines = ProgressLines()
     with end_requests() as asked:
         process.start()

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import slicer
 
-from ..environment import WorkerEnvironment
+from ..environment import WorkerEnvironment, variables_for
 from ..errors import BadArguments, BadInput
-from ..jobs import JobProcess, JobState
+from ..jobs import Job, JobProcess, JobState
 from ..steps import all_at_once
 from .node_names import error_with_node_names, with_node_names
 
@@ -120,7 +120,9 @@ class JobLogic:
         try:
             warnings, nodeNames = writeJob(folder)
             worker = WorkerEnvironment.default()
-            variables = worker.environment_variables() if environment is None else environment
+            variables = environment
+            if environment is None:
+                variables = variables_for(Job.read(folder), worker.environment_variables())
             process = JobProcess(folder, python=str(worker.python), environment=variables)
             process.start()
         except BaseException:

@@ -53,7 +53,7 @@ def test_a_folder_without_wheels_is_refused_in_the_panel(hub, tmp_path):
     hub.ui.wheelFolderSelector.currentPath = str(tmp_path / "empty")
     hub.ui.agreeCheckBox.click()
     hub.ui.installButton.click()
-    assert not hub._install.isRunning and hub._install.state == RunState.FAILED
+    assert not hub._environments[0].run.isRunning and hub._environments[0].run.state == RunState.FAILED
     assert "holds no wheel files" in hub.ui.environment_errorLabel.text and hub.ui.environment_errorFrame.visible
 
 
@@ -65,10 +65,10 @@ def test_an_installation_that_fails_tells_why_and_shows_the_log(hub, wait_for, t
     hub.ui.wheelFolderSelector.currentPath = str(wheels)
     hub.ui.agreeCheckBox.click()
     hub.ui.installButton.click()
-    assert hub._install.isRunning and hub.ui.installButton.text == "&Cancel"
+    assert hub._environments[0].run.isRunning and hub.ui.installButton.text == "&Cancel"
     assert not hub.ui.removeEnvironmentButton.enabled
-    wait_for(lambda: not hub._install.isRunning)
-    assert hub._install.state == RunState.FAILED and "pip" in hub.ui.environment_errorLabel.text
+    wait_for(lambda: not hub._environments[0].run.isRunning)
+    assert hub._environments[0].run.state == RunState.FAILED and "pip" in hub.ui.environment_errorLabel.text
     hub.ui.environment_detailsButton.click()
     assert "pip:" in hub.ui.environment_detailsText.plainText
     picture(hub, "hub-install-error")

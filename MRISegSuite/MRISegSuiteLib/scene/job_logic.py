@@ -16,9 +16,9 @@ from pathlib import Path
 
 import slicer
 
-from ..environment import WorkerEnvironment
+from ..environment import WorkerEnvironment, variables_for
 from ..errors import BadArguments, BadInput
-from ..jobs import JobProcess, JobState
+from ..jobs import Job, JobProcess, JobState
 from ..steps import all_at_once
 from .node_names import error_with_node_names, with_node_names
 
@@ -159,7 +159,9 @@ class JobLogic:
         self._run = None
         try:
             worker = WorkerEnvironment.default()
-            variables = worker.environment_variables() if run.environment is None else run.environment
+            variables = run.environment
+            if variables is None:
+                variables = variables_for(Job.read(run.folder), worker.environment_variables())
             process = JobProcess(run.folder, python=str(worker.python), environment=variables)
             process.start()
         except BaseException:

@@ -11,7 +11,6 @@ from enum import Enum
 from html import escape
 
 import slicer
-import vtk
 from slicer import vtkMRMLTableNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -22,7 +21,6 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
-from slicer.util import VTKObservationMixin
 
 from LongitudinalCompareLib import scene as compare_scene
 from LongitudinalCompareLib.compare_logic import CompareLogic
@@ -40,6 +38,7 @@ from MRISegSuiteLib.models.registry import Registry
 from MRISegSuiteLib.panel.copying import file_of_node, suite_command
 from MRISegSuiteLib.panel.logic_runner import LogicRunner
 from MRISegSuiteLib.panel.node_selectors import give_buddies, keep_narrow
+from MRISegSuiteLib.panel.parameter_panel import ParameterPanel
 from MRISegSuiteLib.panel.run_control import RunControl, RunWidgets
 
 _EDITED = slicer.vtkSegmentation.SourceRepresentationModified
@@ -110,15 +109,12 @@ class LongitudinalCompareParameterNode:
     result: vtkMRMLTableNode
 
 
-class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, ParameterPanel):
     """The panel. Everything that it does can be done with :class:`LongitudinalCompareLogic` from a script."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
-        self.logic = None
-        self._parameterNode = None
-        self._parameterNodeGuiTag = None
+        ParameterPanel.__init__(self)
         self._run = self._views = self._links = self._signing = self._timepoints = None
         self._pending = self._done = None  # the run under way, and the last one: what the copy buttons describe
         self._result = None  # CompareNodes of the chosen result
@@ -166,10 +162,7 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         # Only tables of comparisons are results.
         self.ui.resultSelector.addAttribute("vtkMRMLTableNode", "MRISegSuite.Comparison")
 
-        scene = slicer.mrmlScene
-        self.addObserver(scene, scene.StartCloseEvent, self._onSceneStartClose)
-        self.addObserver(scene, scene.EndCloseEvent, self._onSceneEndClose)
-        self.addObserver(scene, scene.EndImportEvent, self._onSceneEndImport)
+        self._observeScene()
         self.ui.applyButton.connect("clicked(bool)", self._onApply)
         self.ui.measureAgainButton.connect("clicked(bool)", self._onMeasureAgain)
         self.ui.editButton.connect("clicked(bool)", self._onEdit)
@@ -213,33 +206,12 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         self._observe([])
         self._result = self._done = None
         self._warnings = []
-        self._setParameterNode(None)
-
-    def _onSceneEndClose(self, caller, event):
-        if self.parent.isEntered:
-            self._initializeParameterNode()
-
-    def _onSceneEndImport(self, caller, event):
-        self._initializeParameterNode()
-
-    def _initializeParameterNode(self):
-        self._setParameterNode(self.logic.getParameterNode())
-        self._fillModels()
-        self._update()
+        super()._onSceneStartClose(caller, event)
 
     def _setParameterNode(self, parameterNode):
-        self._disconnectGui()
-        self._parameterNode = parameterNode
+        super()._setParameterNode(parameterNode)
         if parameterNode is not None:
-            self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
-            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
-            self._update()
-
-    def _disconnectGui(self):
-        if self._parameterNode is not None and self._parameterNodeGuiTag is not None:
-            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self._parameterNodeGuiTag = None
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
+            self._fillModels()
 
     # -- what is chosen ----------------------------------------------------------------------------------------------
 

@@ -257,6 +257,39 @@ def test_links_are_corrected_undone_and_measured(application, loaded, wait_for, 
     assert ["matched" in _lesions(ui)[0], "new" in _lesions(ui)[1]] == [True, True], _lesions(ui)
 
 
+def test_a_correction_at_a_later_follow_up_reaches_the_course_over_time(application, loaded, wait_for):
+    from virtual_heads import head, pose
+
+    from LongitudinalCompareLib import scene as compare_scene
+    from MRISegSuiteLib.scene.segmentations import SegmentLook, new_segmentation_node
+    from MRISegSuiteLib.scene.volumes import new_volume_node
+
+    panel, volumes, masks = loaded
+    ui = panel.ui
+    image, mask = head(pose(-4, 5), [((25.0, 20.0, 15.0), 11.0), ((-30.0, -10.0, 20.0), 6.0)], seed=9)
+    volumes.append(new_volume_node(application.mrmlScene, "later", image))
+    masks.append(new_segmentation_node(application.mrmlScene, "later lesions", mask, {"lesion": 1},
+                                       [SegmentLook("lesion", "Lesion", (1, 0.6, 0), "")], volumes[-1]))
+    _choose(panel, volumes, masks, ("2024-01-01", "2024-07-01", "2025-01-01"))
+
+    def run(button):
+        button.click()
+        wait_for(lambda: not panel._run.isRunning)
+        assert panel._run.state == RunState.DONE, ui.errorLabel.text
+        return compare_scene.record_of(panel._result)
+
+    record = run(ui.applyButton)
+    assert [track["members"] for track in record["tracks"]] == [[[1], [1], [1]], [[], [2], [2]]]
+    rows = [n for n, text in enumerate(_lesions(ui)) if text.startswith("Follow-up 2")]
+    assert len(rows) == 2
+    for row in rows:
+        ui.lesionList.item(row).setSelected(True)
+    ui.sameButton.click()
+    record = run(ui.measureAgainButton)
+    assert [track["members"] for track in record["tracks"]] == [[[1], [1, 2], [1, 2]]]
+    assert [[one["status"] for one in pair["lesions"]] for pair in record["pairs"]] == [["matched", "new"], ["split"]]
+
+
 def test_the_report_is_signed_and_checked(application, loaded, wait_for, picture, tmp_path):
     """With a real key, in another process; the passphrase leaves no trace."""
     if importlib.util.find_spec("pyhanko") is None:

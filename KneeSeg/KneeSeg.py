@@ -230,7 +230,14 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, ParameterPanel):
     def _initializeParameterNode(self):
         super()._initializeParameterNode()
         if self._parameterNode.inputVolume is None and self._parameterNode.inputSegmentation is None:
-            self._parameterNode.inputVolume = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+            self._parameterNode.inputVolume = self._firstVolume()
+
+    @staticmethod
+    def _firstVolume():
+        """The first volume that the selector offers: label maps are scalar volumes for MRML too."""
+        scene, kind = slicer.mrmlScene, "vtkMRMLScalarVolumeNode"
+        nodes = (scene.GetNthNodeByClass(n, kind) for n in range(scene.GetNumberOfNodesByClass(kind)))
+        return next((n for n in nodes if n.GetClassName() == kind and not n.GetHideFromEditors()), None)
 
     # -- what is shown -----------------------------------------------------------------------------------------------
 

@@ -58,6 +58,17 @@ def test_the_widgets_and_the_parameter_node_follow_each_other(application, knee)
     assert ui.sideSelector.currentText == "Detect from anatomy"
 
 
+def test_a_label_map_is_not_taken_for_the_scan(application, knee):
+    knee.parent.exit()
+    application.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
+    knee.parent.enter()
+    assert knee._parameterNode.inputVolume is None
+    knee.parent.exit()
+    volume = application.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "scan")
+    knee.parent.enter()
+    assert knee._parameterNode.inputVolume is volume
+
+
 def test_numbers_keep_to_their_range(knee):
     """Connecting a spin box to a number without a range would take the range of the .ui file away."""
     assert (knee.ui.layersSpinBox.minimum, knee.ui.layersSpinBox.maximum) == (1, 5)

@@ -12,7 +12,6 @@ from html import escape
 
 import qt
 import slicer
-import vtk
 from slicer import vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -23,7 +22,6 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
-from slicer.util import VTKObservationMixin
 
 from EnsembleReviewLib.ensemble_logic import EnsembleLogic
 from EnsembleReviewLib.expert_colors import expert_color
@@ -48,6 +46,7 @@ from MRISegSuiteLib.environment.large_models import HOW_TO_INSTALL
 from MRISegSuiteLib.errors import SuiteError
 from MRISegSuiteLib.panel.copying import file_of_node, suite_command
 from MRISegSuiteLib.panel.logic_runner import LogicRunner
+from MRISegSuiteLib.panel.parameter_panel import ParameterPanel
 from MRISegSuiteLib.panel.run_control import RunControl, RunWidgets
 
 
@@ -109,15 +108,12 @@ class EnsembleReviewParameterNode:
     result: vtkMRMLSegmentationNode
 
 
-class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+class EnsembleReviewWidget(ScriptedLoadableModuleWidget, ParameterPanel):
     """The panel. Everything that Apply does can be done with :class:`EnsembleReviewLogic` from a script."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
-        self.logic = None
-        self._parameterNode = None
-        self._parameterNodeGuiTag = None
+        ParameterPanel.__init__(self)
         self._run = self._inputs = self._largeModels = self._worklist = self._shown = self._spots = None
         self._editor = self._clicking = self._word = self._feedback = self._keys = None
         self._pending = self._done = None  # the run under way, and the last one: what the copy buttons describe
@@ -180,11 +176,9 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._workerProblem, self._largeProblem = self._findWorkerProblems()
 
         scene = slicer.mrmlScene
-        for event, method in ((scene.StartCloseEvent, self._onSceneStartClose),
-                              (scene.EndCloseEvent, self._onSceneEndClose),
-                              (scene.EndImportEvent, self._onSceneEndImport),
-                              (scene.NodeAddedEvent, self._onNodes), (scene.NodeRemovedEvent, self._onNodes)):
-            self.addObserver(scene, event, method)
+        self._observeScene()
+        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent):
+            self.addObserver(scene, event, self._onNodes)
         for button, method in ((ui.applyButton, self._onApply), (ui.nextCaseButton, self._onNextCase),
                                (ui.keepButton, self._onKeep), (ui.dropButton, self._onDrop),
                                (ui.takeButton, self._onTake), (ui.undoButton, self._onUndo),
@@ -235,7 +229,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._opened.forget()
         self._editor.sceneCloses()
         self._done = None
-        self._setParameterNode(None)
+        super()._onSceneStartClose(caller, event)
 
     def _onSceneEndClose(self, caller, event):
         if self.parent.isEntered:
@@ -243,9 +237,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._editor.enter()
 
     def _onSceneEndImport(self, caller, event):
-        if self.parent.isEntered:
-            self._initializeParameterNode()
-            self._editor.enter()
+        self._onSceneEndClose(caller, event)
 
     def _onNodes(self, caller, event):
         """Nodes came or went: read the lists again when things have settled."""
@@ -256,19 +248,6 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _initializeParameterNode(self):
         self._setParameterNode(self.logic.getParameterNode())
         self._refreshLists()
-
-    def _setParameterNode(self, parameterNode):
-        self._disconnectGui()
-        self._parameterNode = parameterNode
-        if parameterNode is not None:
-            self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
-            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
-
-    def _disconnectGui(self):
-        if self._parameterNode is not None and self._parameterNodeGuiTag is not None:
-            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self._parameterNodeGuiTag = None
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
 
     # -- what is shown -----------------------------------------------------------------------------------------------
 

@@ -12,7 +12,6 @@ from typing import Annotated
 
 import qt
 import slicer
-import vtk
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLSequenceNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -23,7 +22,6 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
-from slicer.util import VTKObservationMixin
 
 from KneeSegLib import scene as knee_scene
 from KneeSegLib.knee_logic import KneeLogic
@@ -37,6 +35,7 @@ from MRISegSuiteLib.panel.copying import file_of_node, suite_command
 from MRISegSuiteLib.panel.logic_runner import LogicRunner
 from MRISegSuiteLib.panel.model_chooser import ModelChooser
 from MRISegSuiteLib.panel.node_selectors import give_buddies, keep_narrow
+from MRISegSuiteLib.panel.parameter_panel import ParameterPanel
 from MRISegSuiteLib.panel.run_control import RunControl, RunWidgets
 
 _EDITED = slicer.vtkSegmentation.SourceRepresentationModified
@@ -145,15 +144,12 @@ class KneeSegParameterNode:
     resultSegmentation: vtkMRMLSegmentationNode
 
 
-class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+class KneeSegWidget(ScriptedLoadableModuleWidget, ParameterPanel):
     """The panel. Everything that it does can be done with :class:`KneeSegLogic` from a script."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
-        self.logic = None
-        self._parameterNode = None
-        self._parameterNodeGuiTag = None
+        ParameterPanel.__init__(self)
         self._run = None
         self._models = self._shapeModels = self._browser = None
         self._pending = self._done = None  # the run under way, and the last one: what the copy buttons describe
@@ -191,10 +187,7 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         give_buddies(self.ui, selectors)
         keep_narrow(self.ui, selectors)
 
-        scene = slicer.mrmlScene
-        self.addObserver(scene, scene.StartCloseEvent, self._onSceneStartClose)
-        self.addObserver(scene, scene.EndCloseEvent, self._onSceneEndClose)
-        self.addObserver(scene, scene.EndImportEvent, self._onSceneEndImport)
+        self._observeScene()
         self.ui.applyButton.connect("clicked(bool)", self._onApply)
         self.ui.measureAgainButton.connect("clicked(bool)", self._onMeasureAgain)
         self.ui.editButton.connect("clicked(bool)", self._onEdit)
@@ -232,17 +225,10 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._result = self._done = None
         self._browser.close()
         self._warnings = []
-        self._setParameterNode(None)
-
-    def _onSceneEndClose(self, caller, event):
-        if self.parent.isEntered:
-            self._initializeParameterNode()
-
-    def _onSceneEndImport(self, caller, event):
-        self._initializeParameterNode()
+        super()._onSceneStartClose(caller, event)
 
     def _initializeParameterNode(self):
-        self._setParameterNode(self.logic.getParameterNode())
+        super()._initializeParameterNode()
         if self._parameterNode.inputVolume is None and self._parameterNode.inputSegmentation is None:
             self._parameterNode.inputVolume = self._firstVolume()
 
@@ -252,20 +238,6 @@ class KneeSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         scene, kind = slicer.mrmlScene, "vtkMRMLScalarVolumeNode"
         nodes = (scene.GetNthNodeByClass(n, kind) for n in range(scene.GetNumberOfNodesByClass(kind)))
         return next((n for n in nodes if n.GetClassName() == kind and not n.GetHideFromEditors()), None)
-
-    def _setParameterNode(self, parameterNode):
-        self._disconnectGui()
-        self._parameterNode = parameterNode
-        if parameterNode is not None:
-            self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
-            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
-            self._update()
-
-    def _disconnectGui(self):
-        if self._parameterNode is not None and self._parameterNodeGuiTag is not None:
-            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self._parameterNodeGuiTag = None
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
 
     # -- what is shown -----------------------------------------------------------------------------------------------
 

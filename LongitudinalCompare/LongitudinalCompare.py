@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import os
 from enum import Enum
-from html import escape
 
 import slicer
-import vtk
 from slicer import vtkMRMLTableNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -22,12 +20,12 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
-from slicer.util import VTKObservationMixin
 
 from LongitudinalCompareLib import scene as compare_scene
 from LongitudinalCompareLib.compare_logic import CompareLogic
 from LongitudinalCompareLib.panel.lesion_list import entries_of
 from LongitudinalCompareLib.panel.link_corrections import LinkCorrections, LinkWidgets
+from LongitudinalCompareLib.panel.result_text import gate_html, summary_html
 from LongitudinalCompareLib.panel.signing_section import SigningSection, SigningWidgets
 from LongitudinalCompareLib.panel.timepoint_rows import Row, TimepointRows, read_rows, write_rows
 from LongitudinalCompareLib.panel.view_control import ViewControl, ViewWidgets
@@ -40,11 +38,11 @@ from MRISegSuiteLib.models.registry import Registry
 from MRISegSuiteLib.panel.copying import file_of_node, suite_command
 from MRISegSuiteLib.panel.logic_runner import LogicRunner
 from MRISegSuiteLib.panel.node_selectors import give_buddies, keep_narrow
+from MRISegSuiteLib.panel.parameter_panel import ParameterPanel
 from MRISegSuiteLib.panel.run_control import RunControl, RunWidgets
 
 _EDITED = slicer.vtkSegmentation.SourceRepresentationModified
 _EXPERTS, _PANEL_TASK = "experts:", "glioma"  # a panel of all models of a task, in the place of a model's id
-_GATE_COLORS = {"good": "#2e7d32", "check": "#b26a00", "failed": "#c62828"}
 
 
 class LongitudinalCompare(ScriptedLoadableModule):
@@ -110,15 +108,12 @@ class LongitudinalCompareParameterNode:
     result: vtkMRMLTableNode
 
 
-class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, ParameterPanel):
     """The panel. Everything that it does can be done with :class:`LongitudinalCompareLogic` from a script."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
-        self.logic = None
-        self._parameterNode = None
-        self._parameterNodeGuiTag = None
+        ParameterPanel.__init__(self)
         self._run = self._views = self._links = self._signing = self._timepoints = None
         self._pending = self._done = None  # the run under way, and the last one: what the copy buttons describe
         self._result = None  # CompareNodes of the chosen result
@@ -166,10 +161,7 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         # Only tables of comparisons are results.
         self.ui.resultSelector.addAttribute("vtkMRMLTableNode", "MRISegSuite.Comparison")
 
-        scene = slicer.mrmlScene
-        self.addObserver(scene, scene.StartCloseEvent, self._onSceneStartClose)
-        self.addObserver(scene, scene.EndCloseEvent, self._onSceneEndClose)
-        self.addObserver(scene, scene.EndImportEvent, self._onSceneEndImport)
+        self._observeScene()
         self.ui.applyButton.connect("clicked(bool)", self._onApply)
         self.ui.measureAgainButton.connect("clicked(bool)", self._onMeasureAgain)
         self.ui.editButton.connect("clicked(bool)", self._onEdit)
@@ -213,33 +205,12 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         self._observe([])
         self._result = self._done = None
         self._warnings = []
-        self._setParameterNode(None)
-
-    def _onSceneEndClose(self, caller, event):
-        if self.parent.isEntered:
-            self._initializeParameterNode()
-
-    def _onSceneEndImport(self, caller, event):
-        self._initializeParameterNode()
-
-    def _initializeParameterNode(self):
-        self._setParameterNode(self.logic.getParameterNode())
-        self._fillModels()
-        self._update()
+        super()._onSceneStartClose(caller, event)
 
     def _setParameterNode(self, parameterNode):
-        self._disconnectGui()
-        self._parameterNode = parameterNode
+        super()._setParameterNode(parameterNode)
         if parameterNode is not None:
-            self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
-            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
-            self._update()
-
-    def _disconnectGui(self):
-        if self._parameterNode is not None and self._parameterNodeGuiTag is not None:
-            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self._parameterNodeGuiTag = None
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
+            self._fillModels()
 
     # -- what is chosen ----------------------------------------------------------------------------------------------
 
@@ -349,7 +320,7 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
             self.ui.resultTable.resizeColumnsToContents()
         for widget in (self.ui.resultTable, self.ui.gateLabel):
             widget.setVisible(nodes is not None)
-        self.ui.gateLabel.setText(self._gateText())
+        self.ui.gateLabel.setText(gate_html(compare_scene.record_of(nodes)) if nodes is not None else "")
         self.ui.summaryLabel.setText(self._summary())
         self._fillLesions()
         self._views.update()
@@ -360,54 +331,16 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
                 self.ui.editSelector.addItem(compare_scene.record_of(nodes)["timepoints"][n]["label"].capitalize(), n)
         self.ui.alignedCheckBox.setChecked(nodes is not None and compare_scene.is_aligned(nodes))
 
-    def _gateText(self):
-        if self._result is None:
-            return ""
-        states = {"good": _("good"), "check": _("check: look before you believe it"), "failed": _("failed")}
-        lines = []
-        record = compare_scene.record_of(self._result)
-        for pair in record["pairs"]:
-            name = record["timepoints"][pair["timepoint"] - 1]["label"]
-            lines.append(_("Registration of the {name}: {state}").format(
-                name=escape(name),
-                state=f"<b style='color:{_GATE_COLORS[pair['state']]}'>{escape(states[pair['state']])}</b>"))
-            lines += ["• " + escape(reason) for reason in pair["reasons"]]
-        return "<br>".join(lines)
-
     def _summary(self):
         if self._result is None:
             return _("No result yet.")
-        record = compare_scene.record_of(self._result)
-        lines = []
-        for pair in record["pairs"]:
-            name = record["timepoints"][pair["timepoint"] - 1]["label"]
-            if "total" in pair:
-                total = pair["total"]
-                line = _("{name}: {before} → {after} cm³").format(
-                    name=name.capitalize(), before=f"{total['baseline_mm3'] / 1000:.2f}",
-                    after=f"{total['followup_mm3'] / 1000:.2f}")
-                if total.get("percent_interval") and total["percent"] is not None:
-                    low, high = total["percent_interval"]
-                    line += _(", {percent} % ({low} to {high} %)").format(
-                        percent=f"{total['percent']:+.0f}", low=f"{low:+.0f}", high=f"{high:+.0f}")
-                    line += "" if total["is_real"] else _(": within what measuring alone may do")
-                lines.append(escape(line))
-            if "category" in pair:
-                c = pair["category"]
-                lines.append(_("Change category: {text} ({certainty}; {title}). A person decides.").format(
-                    text="<b>" + escape(c["text"]) + "</b>", certainty=escape(c["certainty"]),
-                    title=escape(c["title"])))
+        old = []
         if self._edited:
-            text = _("Lesions or diameters were edited since: press \"Measure again\".")
-            lines.append("<b>" + escape(text) + "</b>")
+            old.append(_("Lesions or diameters were edited since: press \"Measure again\"."))
         if not compare_scene.are_links_measured(self._result):
-            text = _("Links were corrected since: press \"Measure again\".")
-            lines.append("<b>" + escape(text) + "</b>")
+            old.append(_("Links were corrected since: press \"Measure again\"."))
         told = [text for text in self._warnings if not text.startswith("Registration of the")]
-        if told:
-            lines.append("<b>" + escape(_("Please note:")) + "</b>")
-            lines += ["• " + escape(text) for text in told]
-        return "<br>".join(lines) or _("The scans were aligned; nothing was measured.")
+        return summary_html(compare_scene.record_of(self._result), old, told)
 
     def _fillLesions(self):
         """The list, with lengths as the lines lie now; the chosen row stays chosen."""

@@ -91,7 +91,7 @@ class ComparePanelTest(ApplicationTest):
 
     def test_timepoints_are_added_sorted_and_removed(self):
         rows = self.widget._timepoints
-        for n in range(3):
+        for _ in range(3):
             self.ui.addTimepointButton.click()
         self.assertEqual(len(rows.frames), 5)
         for frame, year in zip(rows.frames, (2020, 2024, 2022, 2021, 2023)):
@@ -101,7 +101,7 @@ class ComparePanelTest(ApplicationTest):
         rows.frames[0].moreButton.click()
         self.assertEqual(len(rows.frames[0].further), 1)
         rows.frames[0].further[0].removeButton.click()
-        for n in range(3):
+        for _ in range(3):
             rows.frames[-1].removeButton.click()
         self.assertEqual([frame.dateEdit.text[:4] for frame in rows.frames], ["2020", "2021"])
 

@@ -42,6 +42,8 @@ _SHARE = {"read": 0.05, "session": 0.12, "segment": 0.25, "prepare": 0.45, "regi
           "measure": 0.90}  # fmt: skip
 _SHARE_OF_LONG = {"read": 0.02, "session": 0.04, "segment": 0.12, "prepare": 0.16, "register": 0.28, "calibrate": 0.92,
                   "measure": 0.95}  # fmt: skip
+#: A brain does not change its size by more; the search for it may err.
+_MASKS_APART = 1.15
 #: Trials of a calibration with the scan itself: two scans each.
 _TRIALS, _MOST_TRIALS = 5, 50
 
@@ -304,6 +306,13 @@ def prepare_all(
             ) from exception
         context.log.info("%s: mask of the %s, %.0f ml", one.label, made.found.kind, made.found.volume_ml)
         prepared.append(made)
+    volumes = [one.found.volume_ml for one in prepared]
+    if max(volumes) > _MASKS_APART * min(volumes):
+        context.warn(
+            "The masks that the registration looks at differ in size ("
+            + ", ".join(f"{volume:.0f}" for volume in volumes)
+            + " ml): look at the alignment, or give masks to register in (--registration-masks)."
+        )
     kinds = {one.found.kind for one in prepared}
     if len(kinds) > 1:
         context.warn(

@@ -71,7 +71,7 @@ def _tables(found: Comparison, calibrations: Sequence[Calibration]) -> list:
             "inverse consistency": f"{n['inverse_consistency_mm']:.3f} mm",
             "turned by": f"{n['rotation_deg']:.1f}°",
             "determinant of the affine (diagnosis only)": f"{n['determinant']:.4f}",
-            "largest drift of scale": f"{100 * n['scale_drift']:.2f} %",
+            "largest drift of scale": f"{100 * n['scale_drift']:.2f} % (noise of it: {100 * n['scale_noise']:.2f} %)",
             "shared field of view": f"{100 * n['field_overlap']:.0f} %",
             "engine": found.alignment.engine,
         }

@@ -248,8 +248,10 @@ _METHODS = {
     "inverse_consistency_mm": "mean distance of where the two directions of the registration take a point",
     "determinant": "of the affine registration, for diagnosis only",
     "scale_drift": "largest deviation of a principal scale of the affine from 1",
+    "scale_noise": "how well that is known: disagreement of the two directions, thickness of the slices",
     "field_overlap": "smaller part of a mask that lies within the other image",
     "mask_overlap": "Jaccard index of the masks",
+    "mask_contained": "part of the smaller mask that lies within the other",
 }
 
 

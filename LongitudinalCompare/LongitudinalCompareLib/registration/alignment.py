@@ -12,14 +12,20 @@ from scipy.spatial.transform import Rotation
 
 from .engines import Engine
 from .gate import Gate, Judged, judge
-from .preparation import Prepared, coarser
+from .preparation import Prepared, coarser, turned
 from .rigid import displacement_mm, mean, power, rounded
 from .similarity import similarity
 
 #: Voxel size for the search of a start, and for the affine that tells a drift of the scanner's scale.
 _SEARCH_MM, _SCALE_MM = 6.0, 3.0
+#: Of the affine: what part of a slice the border may be off by, and where the border is, in root mean square radii.
+_SLICE_PART, _BORDER = 0.13, 1.3
 #: Turns about the three axes that the search begins with, where the images' own places are of no use.
 _TURNS_DEG = (-30.0, 30.0)
+#: Grids that lie along each other within this are told apart by turning one.
+_ONE_GRID_DEG = 10.0
+#: The two directions begin again from their middle while they disagree by more than this, at most so often in all.
+_AGREED_MM, _ROUNDS = 0.1, 3
 #: How far beside the found start the fine registration begins.
 _ASIDE_DEG, _ASIDE_MM = (0.35, -0.25, 0.3), np.array((0.37, -0.29, 0.41))
 
@@ -119,26 +125,45 @@ def align_pair(
     tell(0.0)
     start = _aside(np.eye(4), first.center) if as_they_lie else _find_start(first, second, engine)
     tell(0.25)
-    forward = engine.register(first, second, start)
-    tell(0.5)
-    backward = np.linalg.inv(engine.register(second, first, np.linalg.inv(start)))
-    matrix = mean([forward, backward])
+    if _nearly_one_grid(first, second, start):
+        second = turned(second)
+    for _ in range(_ROUNDS):
+        forward = engine.register(first, second, start)
+        tell(0.5)
+        backward = np.linalg.inv(engine.register(second, first, np.linalg.inv(start)))
+        matrix = mean([forward, backward])
+        apart = float(displacement_mm(forward, backward, first.points).mean())
+        if apart <= _AGREED_MM or not apart < _SEARCH_MM:
+            break
+        start = matrix  # both begin again from their middle
     tell(0.75)
-    affine = _affine(first, second, matrix, engine)
+    affine, scale_noise = _affine(first, second, matrix, engine)
     tell(0.95)
     judged = Judged(
         found=_both_ways(first, second, matrix),
         identity=_both_ways(first, second, np.eye(4)),
         shifted=_similarity_beside(first, second, matrix),
-        inconsistency_mm=float(displacement_mm(forward, backward, first.points).mean()),
+        inconsistency_mm=apart,
         determinant=float(np.linalg.det(affine[:3, :3])),
         scales=tuple(np.linalg.svd(affine[:3, :3], compute_uv=False)),
+        scale_noise=scale_noise,
         matrix=matrix,
         center=first.center,
         fields=_fields(first, second, matrix),
     )
     tell(1.0)
     return PairAlignment(matrix, forward, backward, affine, judge(judged), first.center)
+
+
+def _nearly_one_grid(first: Prepared, second: Prepared, matrix: np.ndarray) -> bool:
+    """Whether the voxels of the two lie along each other, in whatever order of axes: there mutual information has a
+    false peak, as an image is not blurred where its voxels are met."""
+    axes = [np.array(one.image.GetDirection()).reshape(3, 3) for one in (first, second)]
+    between = axes[1].T @ matrix[:3, :3] @ axes[0]
+    nearest = np.where(np.abs(between) > np.sqrt(0.5), np.sign(between), 0.0)
+    if not np.array_equal(nearest @ nearest.T, np.eye(3)):
+        return False
+    return np.degrees(np.arccos(np.clip((np.trace(nearest.T @ between) - 1) / 2, -1, 1))) < _ONE_GRID_DEG
 
 
 def _digest(prepared: Prepared) -> bytes:
@@ -198,15 +223,21 @@ def _about(rotation: np.ndarray, first: Prepared, second: Prepared) -> np.ndarra
     return matrix
 
 
-def _affine(first: Prepared, second: Prepared, start: np.ndarray, engine: Engine) -> np.ndarray:
-    """Twelve degrees of freedom, both ways and their middle: what a drift of scale looks like."""
+def _affine(first: Prepared, second: Prepared, start: np.ndarray, engine: Engine) -> tuple[np.ndarray, float]:
+    """Twelve degrees of freedom, both ways and their middle: what a drift of scale looks like; and how well it is
+    known, as a part: half of what the two directions disagree by along any axis, or an eighth of a slice at the border
+    of what is compared, whichever is more."""
     a, b = coarser(first, _SCALE_MM), coarser(second, _SCALE_MM)
     forward = engine.register(a, b, start, affine=True)
     backward = np.linalg.inv(engine.register(b, a, np.linalg.inv(start), affine=True))
+    apart = np.abs(np.log(np.linalg.svd(forward[:3, :3] @ np.linalg.inv(backward[:3, :3]), compute_uv=False))).max()
+    slices = max(*first.found.image.GetSpacing(), *second.found.image.GetSpacing())
+    border = _BORDER * np.sqrt(((first.points - first.center) ** 2).sum(axis=1).mean())
+    noise = float(max(apart / 2, _SLICE_PART * slices / border))
     try:
-        return mean([forward, backward])
+        return mean([forward, backward]), noise
     except ValueError:
-        return forward
+        return forward, noise
 
 
 def _both_ways(first: Prepared, second: Prepared, matrix: np.ndarray):

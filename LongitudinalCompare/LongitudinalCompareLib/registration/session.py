@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from .preparation import Prepared, coarser
+from .preparation import Prepared, coarser, turned
 from .rigid import displacement_mm
 from .similarity import similarity
 
@@ -21,7 +21,7 @@ _VOXEL_MM, _STEP_MM, _STEP_DEG = 3.0, 4.0, 4.0
 def beside_mm(reference: Prepared, other: Prepared) -> float:
     """How far ``other`` lies beside ``reference``, mean displacement inside the reference's mask; infinite where they
     are not the most alike anywhere near."""
-    a, b = coarser(reference, _VOXEL_MM), coarser(other, _VOXEL_MM)
+    a, b = coarser(reference, _VOXEL_MM), coarser(turned(other), _VOXEL_MM)  # on one grid 0 would be a peak of its own
 
     def alike(matrix: np.ndarray) -> float:
         return similarity(a, b, matrix).nmi + similarity(b, a, np.linalg.inv(matrix)).nmi

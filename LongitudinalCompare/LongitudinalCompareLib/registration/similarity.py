@@ -21,11 +21,13 @@ class Similarity:
         pearson: correlation coefficient, -1 to 1; NaN where nothing overlaps.
         nmi: normalized mutual information (H(a) + H(b)) / H(a, b), Studholme et al. 1999; 1: nothing in common.
         overlap: volume of the overlap of the masks over that of their union (Jaccard index).
+        contained: the same over that of the smaller mask (overlap coefficient).
     """
 
     pearson: float
     nmi: float
     overlap: float
+    contained: float
 
 
 def similarity(fixed: Prepared, moving: Prepared, matrix: np.ndarray) -> Similarity:
@@ -39,11 +41,12 @@ def similarity(fixed: Prepared, moving: Prepared, matrix: np.ndarray) -> Similar
     voxel = np.prod(fixed.mask.GetSpacing())
     shared = both.sum() * voxel
     overlap = float(shared / (here.sum() * voxel + other - shared))
+    contained = float(shared / max(min(here.sum() * voxel, other), voxel))
     if both.sum() < 50:
-        return Similarity(float("nan"), 1.0, overlap)
+        return Similarity(float("nan"), 1.0, overlap, contained)
     moved = sitk.GetArrayFromImage(sitk.Resample(moving.image, fixed.image, transform, sitk.sitkLinear, 0.0))
     a, b = sitk.GetArrayViewFromImage(fixed.image)[both], moved[both]
-    return Similarity(pearson(a, b), normalized_mutual_information(a, b), overlap)
+    return Similarity(pearson(a, b), normalized_mutual_information(a, b), overlap, contained)
 
 
 def pearson(a: np.ndarray, b: np.ndarray) -> float:

@@ -734,6 +734,21 @@ def test_a_result_is_found_again_after_the_scene_was_saved(application, case, tm
     assert np.array_equal(before > 0, made)
 
 
+def test_what_will_abstain_is_said_before_it_is_asked(application, review, monkeypatch, tmp_path):
+    from MRISegSuiteLib.environment import LargeModelsEnvironment
+
+    monkeypatch.setattr(LargeModelsEnvironment, "_version_of", lambda self, package: None)
+    volume, readers = add_case(application.mrmlScene)
+    application.app.processEvents()
+    review.parent.exit()
+    review.parent.enter()
+    choose(review, volume, readers)
+    assert "abstain" not in review.ui.reasonLabel.text
+    review.ui.sam3FolderEdit.currentPath = str(tmp_path)
+    text = review.ui.reasonLabel.text
+    assert "will abstain" in text and "./mriseg experts install" in text and review.ui.applyButton.enabled
+
+
 def test_boxes_of_medgemma_reach_sam3_only_when_a_person_has_checked_them(application, review, tmp_path):
     ui, large = review.ui, review._largeModels
     assert large.sam3 is None and large.medgemma is None

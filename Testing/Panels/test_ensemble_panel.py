@@ -20,6 +20,7 @@ from EnsembleReviewLib.experts.interface import Abstains
 from EnsembleReviewLib.experts.medgemma import Advice
 from EnsembleReviewLib.experts.prompts import Prompt
 from EnsembleReviewLib.feedback.store import FeedbackStore
+from EnsembleReviewLib.panel import segment_voxels
 from EnsembleReviewLib.panel.segment_voxels import mask_in_box, write_in_box
 from EnsembleReviewLib.refinement.prompts import Click
 from EnsembleReviewLib.refinement.sam3_clicks import Sam3Clicks
@@ -27,6 +28,7 @@ from EnsembleReviewLib.scene import add_results_in_steps
 from MRISegSuiteLib.files import sha256_of
 from MRISegSuiteLib.jobs import Job, JobProcess, JobState
 from MRISegSuiteLib.panel.run_state import RunState
+from MRISegSuiteLib.scene.geometry import volume_ijk_to_ras
 from MRISegSuiteLib.scene.segmentations import SegmentLook, new_segmentation_node
 from MRISegSuiteLib.scene.volumes import new_volume_node
 
@@ -265,6 +267,46 @@ def test_the_panel_answers_while_a_result_of_real_size_is_loaded(application, re
     print(f"\nloading: {len(seen)} steps, {sum(seen):.0f} ms of CPU time, the longest {max(seen):.0f} ms")
     assert len(seen) > 5 and max(seen) < _LONGEST_STALL_MS
     no_stall(heart, "loading and showing it")
+
+
+def test_segments_that_overlap_are_exported_without_a_stall(application, review, real_case, wait_for):
+    """Each needs a label map of its own, which takes a tenth of a second."""
+    volume, readers = real_case
+    for reader in readers[:2]:
+        segmentation = reader.GetSegmentation()
+        for number in range(4):
+            segment_id = segmentation.AddEmptySegment(f"again{number}", f"again {number}")
+            mask = np.zeros(volume.GetImageData().GetDimensions()[::-1], bool)
+            mask[40:120, 60:180, 60 + number:160] = True
+            write_alone(reader, segment_id, mask, volume)
+        assert segmentation.GetNumberOfLayers() > 3
+    choose(review, volume, readers[:2])
+    with Heartbeat() as heart:
+        review.ui.applyButton.click()
+        wait_for(lambda: review.logic._run is None or review.logic._run.process is not None)
+        application.app.processEvents()
+    assert review._run.isRunning, review.ui.errorLabel.text
+    no_stall(heart, "exporting segments that overlap")
+    review.ui.applyButton.click()
+    assert review._run.state == RunState.CANCELLED
+    # and canceled while it is exported, nothing is left
+    review.ui.applyButton.click()
+    application.app.processEvents()
+    assert review.logic._run.process is None and review.ui.stageLabel.text
+    folder = review.logic.jobFolder
+    review.ui.applyButton.click()
+    assert review._run.state == RunState.CANCELLED and not review.logic.isRunning
+    assert not (folder / "input").exists()
+
+
+def write_alone(node, segment_id, mask, volume):
+    """Give a segment voxels, on a layer of its own where they lie over others."""
+    import slicer
+
+    modes = slicer.vtkSlicerSegmentationsModuleLogic
+    whole = tuple(slice(0, n) for n in mask.shape)
+    modifier, extent = segment_voxels._modifier(mask, volume_ijk_to_ras(volume), whole)
+    assert modes.SetBinaryLabelmapToSegment(modifier, node, segment_id, modes.MODE_REPLACE, extent, False, [])
 
 
 def test_cancel_while_a_result_is_loaded_leaves_the_scene_as_it_was(application, review, wait_for):
@@ -732,6 +774,21 @@ def test_a_result_is_found_again_after_the_scene_was_saved(application, case, tm
     assert review._case.was_changed()
     before = slicer.util.arrayFromSegmentBinaryLabelmap(review._case.before, "whole_tumour", review._case.volume)
     assert np.array_equal(before > 0, made)
+
+
+def test_what_will_abstain_is_said_before_it_is_asked(application, review, monkeypatch, tmp_path):
+    from MRISegSuiteLib.environment import LargeModelsEnvironment
+
+    monkeypatch.setattr(LargeModelsEnvironment, "_version_of", lambda self, package: None)
+    volume, readers = add_case(application.mrmlScene)
+    application.app.processEvents()
+    review.parent.exit()
+    review.parent.enter()
+    choose(review, volume, readers)
+    assert "abstain" not in review.ui.reasonLabel.text
+    review.ui.sam3FolderEdit.currentPath = str(tmp_path)
+    text = review.ui.reasonLabel.text
+    assert "will abstain" in text and "./mriseg experts install" in text and review.ui.applyButton.enabled
 
 
 def test_boxes_of_medgemma_reach_sam3_only_when_a_person_has_checked_them(application, review, tmp_path):

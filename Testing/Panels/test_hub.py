@@ -48,6 +48,21 @@ def test_nothing_is_installed_without_agreement(hub, picture):
     assert "no download" in ui.agreeCheckBox.text
 
 
+def test_large_models_are_off_until_they_are_agreed_to(hub, monkeypatch, picture):
+    from MRISegSuiteLib.environment import LargeModelsEnvironment
+
+    ui = hub.ui
+    monkeypatch.setattr(LargeModelsEnvironment, "_version_of", lambda self, package: None)
+    hub.refresh()
+    assert ui.largeLabel.text.startswith("Off: transformers") and not ui.installLargeButton.enabled
+    assert ui.largeReasonLabel.text == "To install, agree above first." and not ui.removeLargeButton.enabled
+    ui.largeCollapsibleButton.collapsed = False
+    ui.largeAgreeCheckBox.click()
+    assert ui.installLargeButton.enabled and "/large" in ui.largeReasonLabel.text
+    assert not ui.installButton.enabled, "one agreement is not the other"
+    picture(hub, "hub-large-models")
+
+
 def test_a_folder_without_wheels_is_refused_in_the_panel(hub, tmp_path):
     (tmp_path / "empty").mkdir()
     hub.ui.wheelFolderSelector.currentPath = str(tmp_path / "empty")

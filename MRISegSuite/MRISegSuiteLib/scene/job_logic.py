@@ -1,7 +1,7 @@
 """What the logics of modules share: one job at a time, in a process of its own, its results loaded at the end.
 
-The scene is read before the job starts (at once, or a step at each poll) and written after it ended, never in between,
-so a failed or canceled run leaves the scene as it was. Nothing here opens a dialog or needs Qt.
+The scene is read before the job starts (at once, or in steps, some at each poll) and written after it ended, never in
+between, so a failed or canceled run leaves the scene as it was. Nothing here opens a dialog or needs Qt.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from ..steps import all_at_once
 from .node_names import error_with_node_names, with_node_names
 
 _POLL_EVERY_S = 0.1
+#: :meth:`JobLogic.poll` exports from the scene for about that long; a single step may take longer.
+_EXPORT_FOR_S = 0.05
 #: Folder inside the job folder for what is exported from the scene.
 INPUTS = "input"
 
@@ -66,7 +68,7 @@ class JobLogic:
         return self._folder
 
     def poll(self) -> JobState:
-        """Where the run stands. Cheap (one small file); does the next step where the scene is read in steps.
+        """Where the run stands. Cheap (one small file); does the next steps where the scene is read in steps.
 
         Raises:
             SuiteError: the scene cannot be read, or the job cannot start; the run is over.
@@ -74,8 +76,10 @@ class JobLogic:
         run = self._current()
         if run.process is not None:
             return run.process.poll()
+        begin = time.monotonic()
         try:
-            next(run.writing)
+            while time.monotonic() - begin < _EXPORT_FOR_S:
+                next(run.writing)
         except StopIteration as end:
             self._launch(run, *end.value)
         except BaseException:
@@ -129,7 +133,7 @@ class JobLogic:
         Args:
             writeJob: called with the job folder; writes job.json and its input files (into ``INPUTS``) and returns
                 warnings, and file -> name of the node that it holds. Where that takes a while it is a generator of
-                steps that returns them (see MRISegSuiteLib.steps): each :meth:`poll` does one.
+                steps that returns them (see MRISegSuiteLib.steps), done by :meth:`poll`.
             load: called with the job folder when the job is done; a generator of steps (see MRISegSuiteLib.steps)
                 that adds nodes to the scene in the last one and returns an object with a list ``warnings``.
             jobFolder: a new or empty folder that keeps the files; a temporary one by default.

@@ -6,6 +6,7 @@ thin; the work is in EnsembleReviewLib (several opinions) and MRISegSuiteLib (wh
 
 from __future__ import annotations
 
+import json
 from enum import Enum
 from html import escape
 
@@ -24,7 +25,8 @@ from slicer.ScriptedLoadableModule import (
 
 from EnsembleReviewLib.ensemble_logic import EnsembleLogic
 from EnsembleReviewLib.expert_colors import expert_color
-from EnsembleReviewLib.panel.case import ReviewCase, jump_to
+from EnsembleReviewLib.panel.case import REVIEW_ATTRIBUTE, ReviewCase, jump_to, set_shown
+from EnsembleReviewLib.panel.case_folder import CaseFolder
 from EnsembleReviewLib.panel.check_list import CheckList, Entry
 from EnsembleReviewLib.panel.choices import chosen_nodes, remember_nodes
 from EnsembleReviewLib.panel.clicking import Clicking
@@ -33,11 +35,14 @@ from EnsembleReviewLib.panel.feedback_section import FeedbackSection
 from EnsembleReviewLib.panel.hot_spot_table import HotSpotTable
 from EnsembleReviewLib.panel.input_section import IMAGES, InputSection
 from EnsembleReviewLib.panel.large_models import LargeModels, LargeModelWidgets
+from EnsembleReviewLib.panel.opened_cases import OpenedCases
+from EnsembleReviewLib.panel.opening import OpenedCase
 from EnsembleReviewLib.panel.recipes import Done, command_recipe, python_recipe
 from EnsembleReviewLib.panel.shortcuts import Shortcuts
 from EnsembleReviewLib.panel.word_section import WordSection, WordWidgets
-from EnsembleReviewLib.panel.worklist import Worklist, light_html
-from MRISegSuiteLib.environment import WorkerEnvironment
+from EnsembleReviewLib.panel.worklist import Worklist, light_html, results_in
+from MRISegSuiteLib.environment import LargeModelsEnvironment, WorkerEnvironment
+from MRISegSuiteLib.environment.large_models import HOW_TO_INSTALL
 from MRISegSuiteLib.errors import SuiteError
 from MRISegSuiteLib.panel.copying import file_of_node, suite_command
 from MRISegSuiteLib.panel.logic_runner import LogicRunner
@@ -112,12 +117,14 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, ParameterPanel):
         self._run = self._inputs = self._largeModels = self._worklist = self._shown = self._spots = None
         self._editor = self._clicking = self._word = self._feedback = self._keys = None
         self._pending = self._done = None  # the run under way, and the last one: what the copy buttons describe
+        self._folder = self._opened = None
+        self._asked = []  # the segmentations that a run under way was given
         self._case = None
         self._decisions = {}  # of the case, as they are shown
         self._cards = []  # of the models that can be asked; read when the panel is entered
         self._warnings = []
         self._observed = None
-        self._workerProblem = ""  # why the worker cannot run networks
+        self._workerProblem = self._largeProblem = ""  # why the worker cannot run networks, or large models
         self._refreshing = False
 
     def setup(self):
@@ -135,7 +142,9 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, ParameterPanel):
         self._inputs = InputSection(ui.imagesList, ui.expertsList, lambda: self._parameterNode, self._update)
         self._shown = CheckList(ui.shownExpertsList, self._onShown)
         self._spots = HotSpotTable(ui.hotSpotTable, self._onSpot)
-        self._worklist = Worklist(ui.worklistTable, lambda: slicer.mrmlScene, self._choose)
+        self._folder = CaseFolder(lambda: self._update())
+        self._opened = OpenedCases(self._run, self._folder)
+        self._worklist = Worklist(ui.worklistTable, lambda: slicer.mrmlScene, self._folder, self._choose)
         self._editor = ReviewEditor(ui.editorFrame.layout())
         self._word = WordSection(
             WordWidgets(ui.reviewerEdit, ui.patientEdit, ui.commentEdit, ui.acceptButton, ui.rejectButton,
@@ -143,7 +152,9 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, ParameterPanel):
             lambda: self._case, lambda: self._inputs.volumes, lambda: self._parameterNode.keepImages,
             self._onNextCase, self._onSaved, self._showError)
         self._clicking = Clicking(ui.addClickButton, ui.removeClickButton, ui.boxButton, ui.clickLabel,
-                                  lambda: self._case, self._editor.segment, self._showError)
+                                  lambda: self._case, self._editor.segment,
+                                  lambda: self._largeModels.refinement(self._parameterNode.device.value),
+                                  self._showError)
         self._feedback = FeedbackSection(
             ui.statisticsTable, ui.statisticsButton, ui.exportFolderEdit,
             RunWidgets(ui.exportButton, ui.export_progressBar, ui.export_stageLabel, ui.export_reasonLabel,
@@ -151,17 +162,18 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, ParameterPanel):
             ui.feedbackCollapsibleButton)
         self._largeModels = LargeModels(
             LargeModelWidgets(ui.sam3FolderEdit, ui.sam3TextEdit, ui.medgemmaFolderEdit, ui.boxesList,
-                              ui.adviceLabel), self._update, lambda center: jump_to(slicer.mrmlScene, center))
+                              ui.adviceLabel, ui.refineSelector),
+            self._update, lambda center: jump_to(slicer.mrmlScene, center))
         self._keys = Shortcuts(self.parent, {
             "N": lambda: self._spots.step(1), "P": lambda: self._spots.step(-1),
             "K": lambda: ui.keepButton.click(), "D": lambda: ui.dropButton.click(),
             "T": lambda: ui.takeButton.click(),
             "C": lambda: ui.addClickButton.click(), "X": lambda: ui.removeClickButton.click(),
             "B": lambda: ui.boxButton.click(),
-            "Shift+N": lambda: self._worklist.step(self._shownFusion(), 1),
-            "Shift+P": lambda: self._worklist.step(self._shownFusion(), -1),
+            "Shift+N": lambda: self._worklist.step(self._current(), 1),
+            "Shift+P": lambda: self._worklist.step(self._current(), -1),
             "Shift+A": lambda: ui.acceptButton.click(), "Shift+R": lambda: ui.rejectButton.click()})
-        self._workerProblem = self._findWorkerProblem()
+        self._workerProblem, self._largeProblem = self._findWorkerProblems()
 
         scene = slicer.mrmlScene
         self._observeScene()
@@ -173,6 +185,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, ParameterPanel):
                                (ui.redoButton, self._onRedo), (ui.copyPythonButton, self._onCopyPython),
                                (ui.copyCommandButton, self._onCopyCommand)):
             button.connect("clicked(bool)", method)
+        ui.worklistFolderEdit.connect("currentPathChanged(QString)", self._folder.setFolder)
         self._cards = self.logic.availableExperts()
         self._showCase()
         self._initializeParameterNode()
@@ -183,6 +196,8 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, ParameterPanel):
         """The application or a reload takes the panel away: no process, no observer stays."""
         if self._run is not None:
             self._run.cleanup()
+            self._folder.stop()
+            self._opened.cleanup()
             self._clicking.cleanup()
             self._word.saves.finish()
             self._keys.uninstall()
@@ -193,7 +208,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, ParameterPanel):
         self.removeObservers()
 
     def enter(self):
-        self._workerProblem = self._findWorkerProblem()
+        self._workerProblem, self._largeProblem = self._findWorkerProblems()
         self._cards = self.logic.availableExperts()
         self._initializeParameterNode()
         self._editor.enter()
@@ -211,6 +226,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, ParameterPanel):
         self._clicking.stop()
         self._word.saves.leaveScene()
         self._setCase(None)
+        self._opened.forget()
         self._editor.sceneCloses()
         self._done = None
         super()._onSceneStartClose(caller, event)
@@ -250,23 +266,27 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, ParameterPanel):
             return
         sam3, medgemma = self._largeModels.sam3 is not None, self._largeModels.medgemma is not None
         reason = self._inputs.missing(sam3, medgemma, self._workerProblem)
-        self._run.setReason(reason is not None, reason or self._inputs.intention(sam3))
+        will = self._inputs.intention(sam3)
+        if (sam3 or medgemma) and self._largeProblem:
+            will = _("{intention} SAM 3 and MedGemma will abstain: {problem}").format(
+                intention=will, problem=self._largeProblem)
+        self._run.setReason(reason is not None, reason or will)
         if self._parameterNode.result is not self._shownFusion():
             nodes = self.logic.nodesOf(self._parameterNode.result)
             self._setCase(nodes)
         self._showWorklist()
         self._updateButtons()
 
-    def _findWorkerProblem(self):
+    def _findWorkerProblems(self):
         """Read once when the module is entered: it looks at folders."""
         try:
-            status = WorkerEnvironment.default().status()
+            worker, large = WorkerEnvironment.default().status(), LargeModelsEnvironment.default().status()
         except SuiteError as error:
-            return str(error)
-        return "" if status.ready else status.text
+            return str(error), str(error)
+        return "" if worker.ready else worker.text, "" if large.ready else HOW_TO_INSTALL
 
     def _showWorklist(self):
-        self._worklist.refresh(self._shownFusion(), self._word.saves.isSaving)
+        self._worklist.refresh(self._current(), self._word.saves.isSaving)
 
     def _updateButtons(self):
         if self._run is None:
@@ -281,8 +301,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, ParameterPanel):
         ui.takeSelector.setEnabled(ui.takeButton.enabled)
         ui.undoButton.setEnabled(case is not None)
         ui.redoButton.setEnabled(case is not None)
-        following = self._worklist.nextOpen(self._shownFusion(), self._word.saves.isSaving)
-        ui.nextCaseButton.setEnabled(following is not None)
+        ui.nextCaseButton.setEnabled(self._nextOpen() is not None)
         self._word.update()
         ui.copyPythonButton.setEnabled(self._done is not None)
         ui.copyCommandButton.setEnabled(self._done is not None)
@@ -292,19 +311,30 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, ParameterPanel):
     def _shownFusion(self):
         return self._case.nodes.fusion if self._case is not None else None
 
+    def _current(self):
+        """What the worklist stands at: the fusion under review, or the case that is being opened."""
+        return self._opened.opening or self._shownFusion()
+
+    def _nextOpen(self):
+        return self._worklist.nextOpen(self._current(), self._word.saves.isSaving)
+
     def _setCase(self, nodes):
         """Take a result under review, or none."""
         self._clicking.stop()
         if self._observed is not None:
-            self.removeObserver(self._observed, slicer.vtkSegmentation.SegmentModified, self._onSegmentModified)
+            for event, method in self._segmentationEvents():
+                self.removeObserver(self._observed, event, method)
             self._observed = None
+        if self._case is not None:
+            self._opened.leave(self._case)
         self._case = None
         if nodes is not None:
             self._editor.setNodes(nodes.fusion, None)
             self._case = ReviewCase(slicer.mrmlScene, nodes, self._editor.saveState)
             self._editor.setNodes(nodes.fusion, self._case.volume)
             self._observed = nodes.fusion.GetSegmentation()
-            self.addObserver(self._observed, slicer.vtkSegmentation.SegmentModified, self._onSegmentModified)
+            for event, method in self._segmentationEvents():
+                self.addObserver(self._observed, event, method)
         self._showCase()
 
     def _showCase(self):
@@ -318,8 +348,8 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, ParameterPanel):
         ui.clickLabel.setText("")
         entries, shown = [], []
         if case is not None:
-            if case.volume is not None:
-                case.show_image(slicer.app.applicationLogic())
+            case.show_alone(slicer.app.applicationLogic(),
+                            [node for node in results_in(slicer.mrmlScene) if node is not case.nodes.fusion])
             entries = [Entry(e["id"], e["title"], ", ".join(e["structures"]), tuple(expert_color(n)))
                        for n, e in enumerate(case.experts)]
             shown = [e["id"] for e in case.experts if case.is_shown(e["id"])]
@@ -336,15 +366,58 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, ParameterPanel):
             lines += ["• " + escape(warning) for warning in self._warnings]
         return "<br>".join(lines)
 
-    def _choose(self, fusionNode):
-        if self._parameterNode is not None and fusionNode is not self._shownFusion():
+    def _choose(self, item):
+        """A case of the worklist: shown, or opened first where it is a file."""
+        if self._parameterNode is None:
+            return
+        if item.node is None:
+            self._opened.open(item.file)
+            self._update()
+        elif item.node is not self._shownFusion():
+            self._opened.stopOpening()
             self._warnings = []
-            self._parameterNode.result = fusionNode
+            self._parameterNode.result = item.node
+            self._closeCases()
+
+    def _onOpened(self, opened):
+        """A case was loaded from its files: review it, close those before it, and get the next one ready."""
+        if opened.word is not None:
+            word = opened.word
+            opened.nodes.fusion.SetAttribute(REVIEW_ATTRIBUTE, json.dumps(
+                {"origin": word.origin, "record": word.uid, "saved_at": word.saved_at}))
+        self._inputs.chooseVolumes(opened.volumes)
+        self._warnings = list(opened.nodes.warnings)
+        self._parameterNode.result = opened.nodes.fusion
+        if opened.accepted:
+            self._case.restore(opened.accepted)
+        self._closeCases()
+        following = self._nextOpen()
+        if following is not None and following.node is None:
+            self._opened.prepare(following.file)
+
+    def _closeCases(self):
+        """Take cases that were opened from files out of the scene, once nothing is lost by it."""
+        self._opened.close(slicer.mrmlScene, self._shownFusion(), self._word.saves.isSaving)
+        self._showWorklist()
+
+    def _segmentationEvents(self):
+        """What is observed of the fusion under review: tags (decisions are kept in them), and voxels."""
+        events = slicer.vtkSegmentation
+        return ((events.SegmentModified, self._onSegmentModified),
+                *((event, self._onVoxels) for event in (events.SourceRepresentationModified, events.SegmentAdded,
+                                                        events.SegmentRemoved)))
+
+    def _onVoxels(self, caller, event):
+        if self._case is not None:
+            self._case.touched = True
 
     def _onSegmentModified(self, caller, event):
         """Also after undo and redo: decisions are kept with the voxels."""
-        decisions = self._case.decisions() if self._case is not None else {}
-        if decisions != self._decisions:  # strokes of a brush come here too, many a second
+        if self._case is None:
+            return
+        decisions = self._case.decisions()
+        if decisions != self._decisions:  # a segment is modified by many things, such as its color
+            self._case.touched = True
             self._decisions = decisions
             self._spots.showDecisions()
             self._showWorklist()
@@ -364,6 +437,7 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, ParameterPanel):
         fusion, device = parameters.fusion.value, parameters.device.value
         large = {"sam3": self._largeModels.sam3, "medgemma": self._largeModels.medgemma}
         large = {name: given for name, given in large.items() if given is not None}
+        self._asked = masks
         self._pending = Done([v.GetName() for v in volumes], [m.GetName() for m in masks],
                              [file_of_node(v) for v in volumes], [file_of_node(m) for m in masks],
                              models, fusion, device, large)
@@ -372,18 +446,28 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, ParameterPanel):
             **large)))
 
     def _onFinished(self, nodes):
-        self._done = self._pending
+        opened = isinstance(nodes, OpenedCase)
+        if opened:
+            self._opened.add(nodes)
+        else:
+            self._done = self._pending
         if self._parameterNode is None:
             return  # the scene was closed or the panel left while the result was loaded
+        if opened:
+            self._onOpened(nodes)
+            return
         self._warnings = list(nodes.warnings)
         self._largeModels.show(nodes.jobFolder)
+        for node in self._asked:  # shown as experts from now on; over the fusion they would be taken for it
+            set_shown(node, False)
+        self._asked = []
         self._parameterNode.result = nodes.fusion
         self.ui.lightLabel.setText(self._lightText())
 
     def _onNextCase(self, checked=False):
-        node = self._worklist.nextOpen(self._shownFusion(), self._word.saves.isSaving)
-        if node is not None:
-            self._choose(node)
+        item = self._nextOpen()
+        if item is not None:
+            self._choose(item)
 
     def _onSpot(self, spot):
         """A hot spot was chosen: all views jump there, and the experts that know it can be taken."""
@@ -429,7 +513,11 @@ class EnsembleReviewWidget(ScriptedLoadableModuleWidget, ParameterPanel):
 
     def _onSaved(self):
         if self._parameterNode is not None:
-            self._showWorklist()
+            try:
+                self._folder.readWords()
+            except SuiteError as error:
+                self._showError(error)
+            self._closeCases()
             self._updateButtons()
             self._feedback.refresh()
 

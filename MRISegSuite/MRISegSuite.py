@@ -7,7 +7,6 @@ MRISegSuiteLib.
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import qt
 import slicer
@@ -20,14 +19,14 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleWidget,
 )
 
-from MRISegSuiteLib.environment import WorkerEnvironment
+from MRISegSuiteLib.environment import LargeModelsEnvironment, WorkerEnvironment
 from MRISegSuiteLib.errors import SuiteError
 from MRISegSuiteLib.models.registry import Registry
 from MRISegSuiteLib.panel.card_text import card_html
 from MRISegSuiteLib.panel.confirm_button import ConfirmButton
 from MRISegSuiteLib.panel.device_text import device_text
+from MRISegSuiteLib.panel.environment_section import EnvironmentSection, EnvironmentTexts, EnvironmentWidgets
 from MRISegSuiteLib.panel.file_check import FileCheck
-from MRISegSuiteLib.panel.install_run import InstallRun
 from MRISegSuiteLib.panel.probe_run import ProbeRun
 from MRISegSuiteLib.panel.readable import readable_size
 from MRISegSuiteLib.panel.run_control import RunControl, RunWidgets
@@ -57,8 +56,8 @@ class MRISegSuiteWidget(ScriptedLoadableModuleWidget):
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
-        self._environment = None
-        self._probe = self._install = None
+        self._probe = None
+        self._environments = []  # the worker's packages, and those of large models
         self._fileCheck = self._fitTimer = None
         self._cards = []
         self._fileStates = {}  # (model id, sha256) -> what the check of its files found
@@ -76,18 +75,26 @@ class MRISegSuiteWidget(ScriptedLoadableModuleWidget):
                        ui.probe_errorFrame, ui.probe_errorLabel, ui.probe_detailsButton, ui.probe_detailsText),
             startText=_("Check the &device"), onFinished=self._onProbed)
         self._probe.setReason(False, _("Starts the worker and tries a real computation on each device."))
-        self._install = RunControl(
-            RunWidgets(ui.installButton, ui.environment_progressBar, ui.environment_stageLabel,
-                       ui.environmentReasonLabel, ui.environment_errorFrame, ui.environment_errorLabel,
-                       ui.environment_detailsButton, ui.environment_detailsText),
-            startText=_("&Install"), onFinished=self._onInstalled, onStateChanged=self._onInstallStateChanged)
+        self._environments = [
+            EnvironmentSection(
+                EnvironmentWidgets(ui.environmentLabel, ui.wheelFolderSelector, ui.agreeCheckBox,
+                                   ui.removeEnvironmentButton,
+                                   RunWidgets(ui.installButton, ui.environment_progressBar, ui.environment_stageLabel,
+                                              ui.environmentReasonLabel, ui.environment_errorFrame,
+                                              ui.environment_errorLabel, ui.environment_detailsButton,
+                                              ui.environment_detailsText)),
+                EnvironmentTexts(_("I a&gree"), _("&Install"), _("&Remove {size}?")),
+                self.logic.environment, self._refreshEnvironments),
+            EnvironmentSection(
+                EnvironmentWidgets(ui.largeLabel, ui.largeWheelFolderSelector, ui.largeAgreeCheckBox,
+                                   ui.removeLargeButton,
+                                   RunWidgets(ui.installLargeButton, ui.large_progressBar, ui.large_stageLabel,
+                                              ui.largeReasonLabel, ui.large_errorFrame, ui.large_errorLabel,
+                                              ui.large_detailsButton, ui.large_detailsText)),
+                EnvironmentTexts(_("I agree (&2)"), _("Install (&3)"), _("Remove {size}? (&4)")),
+                self.logic.largeModelsEnvironment, self._refreshEnvironments),
+        ]
         ui.probeButton.connect("clicked(bool)", self._onProbe)
-        ui.installButton.connect("clicked(bool)", self._onInstall)
-        ui.agreeCheckBox.connect("toggled(bool)", self._updateInstallButton)
-        ui.wheelFolderSelector.connect("currentPathChanged(QString)", self._onWheelFolderChanged)
-        self._removeEnvironment = ConfirmButton(
-            ui.removeEnvironmentButton, lambda: _("&Remove {size}?").format(size=self._environmentSize()),
-            self._onRemoveEnvironment)
 
         self._fileCheck = FileCheck(self._onFilesChecked)
         self._setUpModelsTable()
@@ -101,7 +108,7 @@ class MRISegSuiteWidget(ScriptedLoadableModuleWidget):
 
     def cleanup(self):
         """The application or a reload takes the panel away: no process and no timer stays."""
-        for run in (self._probe, self._install):
+        for run in (self._probe, *(section.run for section in self._environments)):
             if run is not None:
                 run.cleanup()
         if self._fileCheck is not None:
@@ -113,12 +120,13 @@ class MRISegSuiteWidget(ScriptedLoadableModuleWidget):
         self.refresh()
 
     def exit(self):
-        self._removeEnvironment.reset()
+        for section in self._environments:
+            section.reset()
         self._removeModel.reset()
 
     def refresh(self):
         """Read everything again from disk."""
-        self._refreshEnvironment()
+        self._refreshEnvironments()
         self._refreshModels()
 
     # -- device ------------------------------------------------------------------------------------------------------
@@ -132,77 +140,11 @@ class MRISegSuiteWidget(ScriptedLoadableModuleWidget):
     def _onProbed(self, report):
         self.ui.deviceLabel.setText(device_text(report))
 
-    # -- worker environment ------------------------------------------------------------------------------------------
+    # -- environments ------------------------------------------------------------------------------------------------
 
-    def _refreshEnvironment(self):
-        try:
-            self._environment = self.logic.environment()
-        except SuiteError as error:
-            self._environment = None
-            self.ui.environmentLabel.setText(str(error))
-        else:
-            self._status = self._environment.status()
-            self.ui.environmentLabel.setText(self._status.text)
-        self._updateInstallButton()
-
-    def _hasFolder(self):
-        return self._environment is not None and self._environment.folder is not None
-
-    def _environmentSize(self):
-        return readable_size(1e6 * self._status.megabytes)
-
-    def _updateInstallButton(self, *_unused):
-        ui = self.ui
-        hasFolder = self._hasFolder()
-        for widget in (ui.agreeCheckBox, ui.wheelFolderSelector):
-            widget.setEnabled(hasFolder)
-        ui.removeEnvironmentButton.setEnabled(hasFolder and self._environment.folder.is_dir()
-                                              and not self._install.isRunning)
-        if not hasFolder:
-            ui.agreeCheckBox.setText(_("I a&gree to the download"))
-            self._install.setReason(True, _("There is nothing to install: the worker uses this Python's packages."))
-            return
-        size = readable_size(1e6 * self._environment.megabytes_to_install())
-        if self._wheels() is not None:
-            ui.agreeCheckBox.setText(_("I a&gree: about {size}, no download").format(size=size))
-        else:
-            ui.agreeCheckBox.setText(_("I a&gree to download {size} from pypi.org").format(size=size))
-        if not ui.agreeCheckBox.checked:
-            self._install.setReason(True, _("Nothing has to be installed.") if self._status.ready
-                                    else _("To install, agree above first."))
-        else:
-            self._install.setReason(False, _("Installs into {folder}. Slicer's own Python stays as it is.").format(
-                folder=self._environment.folder))
-
-    def _wheels(self):
-        path = self.ui.wheelFolderSelector.currentPath
-        return Path(path) if path else None
-
-    def _onWheelFolderChanged(self, path):
-        self.ui.agreeCheckBox.setChecked(False)  # another source is another agreement
-        self._updateInstallButton()
-
-    def _onInstall(self, checked=False):
-        if self._install.isRunning:
-            self._install.cancel()
-        else:
-            self._install.start(InstallRun(self._environment, self._wheels()))
-
-    def _onInstallStateChanged(self):
-        self.ui.agreeCheckBox.setEnabled(not self._install.isRunning)
-        self.ui.removeEnvironmentButton.setEnabled(not self._install.isRunning and self._hasFolder()
-                                                   and self._environment.folder.is_dir())
-
-    def _onInstalled(self, _nothing):
-        self.ui.agreeCheckBox.setChecked(False)
-        self._refreshEnvironment()
-
-    def _onRemoveEnvironment(self):
-        try:
-            self._environment.remove()
-        except SuiteError as error:
-            self._install.showError(error)
-        self._refreshEnvironment()
+    def _refreshEnvironments(self):
+        for section in self._environments:
+            section.refresh()
 
     # -- models ------------------------------------------------------------------------------------------------------
 
@@ -326,6 +268,10 @@ class MRISegSuiteLogic(ScriptedLoadableModuleLogic):
     def environment(self) -> WorkerEnvironment:
         """The Python and the packages of the worker."""
         return WorkerEnvironment.default()
+
+    def largeModelsEnvironment(self) -> LargeModelsEnvironment:
+        """The packages of SAM 3 and MedGemma."""
+        return LargeModelsEnvironment.default()
 
     def registry(self) -> Registry:
         """The models of this computer."""

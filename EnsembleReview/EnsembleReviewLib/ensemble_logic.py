@@ -15,7 +15,7 @@ from MRISegSuiteLib.images.channels import channel_of
 from MRISegSuiteLib.jobs import Job
 from MRISegSuiteLib.models.card import SHAPE_BACKENDS
 from MRISegSuiteLib.models.registry import Registry
-from MRISegSuiteLib.scene.exporting import write_masks_for_job, write_volume_for_job
+from MRISegSuiteLib.scene.exporting import write_masks_in_steps, write_volume_for_job
 from MRISegSuiteLib.scene.job_logic import INPUTS, JobLogic
 
 from . import scene as ensemble_scene
@@ -133,13 +133,15 @@ class EnsembleLogic(JobLogic):
         cards = [card for card in Registry().cards() if card.backend not in SHAPE_BACKENDS]
         return sorted(cards, key=lambda card: card.task != TASK)
 
-    def _writeJob(self, folder, volumeNodes, maskNodes, channelNames, parameters) -> tuple[list, dict]:
+    def _writeJob(self, folder, volumeNodes, maskNodes, channelNames, parameters):
+        """Steps of exporting, see :meth:`JobLogic.startJob`: every image and every mask takes its time."""
         inputs, nodeNames = {}, {}
         files = []
         for number, node in enumerate(volumeNodes):
             path = write_volume_for_job(node, folder / INPUTS / f"channel{number}")
             files.append(str(path))
             nodeNames[path] = node.GetName()
+            yield
         if files:
             inputs["image"] = files[0]
             if files[1:]:
@@ -152,10 +154,11 @@ class EnsembleLogic(JobLogic):
         if maskNodes:
             inputs["masks"] = []
             for number, node in enumerate(maskNodes):
-                path, _ = write_masks_for_job(
+                path, _ = yield from write_masks_in_steps(
                     node, volumeNodes[0] if volumeNodes else None, folder / INPUTS / f"mask{number}.seg.nrrd")
                 inputs["masks"].append(str(path))
                 nodeNames[path] = node.GetName()
+                yield
             parameters = parameters | {"mask_names": [node.GetName() for node in maskNodes]}
         Job("ensemble", inputs, parameters).write(folder)
         return [], nodeNames

@@ -66,7 +66,7 @@ def ask(client, image, gray, mask, click, earlier):
     client.ask(task, gray[task.box], mask[task.box])
     while (after := client.answer()) is None:
         time.sleep(0.002)
-    mask[task.box] = after
+    mask[task.box] = after.mask
     return time.perf_counter() - started
 
 

@@ -11,7 +11,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed")
 pytest.importorskip("PySide6", reason="PySide6 is not installed")
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-for _folder in ("SlicerStandIn", "InSlicer"):
+for _folder in ("SlicerStandIn", "InSlicer", "Scene"):
     sys.path.insert(0, str(REPOSITORY / "Testing" / _folder))
 
 import slicer_stand_in  # noqa: E402
@@ -24,6 +24,7 @@ def application(tmp_path, monkeypatch):
     """The running stand-in with an empty scene; ``slicer``. No model of this computer's user is seen."""
     monkeypatch.setenv("MRISEG_MODELS", str(tmp_path / "models"))
     monkeypatch.setenv("MRISEG_WORKER_FOLDER", str(tmp_path / "worker"))
+    monkeypatch.setenv("MRISEG_LARGE_MODELS_FOLDER", str(tmp_path / "large"))
     slicer = slicer_stand_in.install()
     slicer_stand_in.new_scene()
     yield slicer

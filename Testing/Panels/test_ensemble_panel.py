@@ -2,6 +2,8 @@
 
 import ast
 import json
+import os
+import re
 import shutil
 import time
 from dataclasses import replace
@@ -14,14 +16,19 @@ import vtk
 from review_nodes import LESION, SECOND, UNSEEN, add_case, ball, case_images, world_of
 from slicer_stand_in.heartbeat import Heartbeat
 
+from EnsembleReviewLib.experts.interface import Abstains
 from EnsembleReviewLib.experts.medgemma import Advice
 from EnsembleReviewLib.experts.prompts import Prompt
 from EnsembleReviewLib.feedback.store import FeedbackStore
-from EnsembleReviewLib.panel.segment_voxels import write_in_box
+from EnsembleReviewLib.panel import segment_voxels
+from EnsembleReviewLib.panel.segment_voxels import mask_in_box, write_in_box
 from EnsembleReviewLib.refinement.prompts import Click
+from EnsembleReviewLib.refinement.sam3_clicks import Sam3Clicks
 from EnsembleReviewLib.scene import add_results_in_steps
+from MRISegSuiteLib.files import sha256_of
 from MRISegSuiteLib.jobs import Job, JobProcess, JobState
 from MRISegSuiteLib.panel.run_state import RunState
+from MRISegSuiteLib.scene.geometry import volume_ijk_to_ras
 from MRISegSuiteLib.scene.segmentations import SegmentLook, new_segmentation_node
 from MRISegSuiteLib.scene.volumes import new_volume_node
 
@@ -262,6 +269,46 @@ def test_the_panel_answers_while_a_result_of_real_size_is_loaded(application, re
     no_stall(heart, "loading and showing it")
 
 
+def test_segments_that_overlap_are_exported_without_a_stall(application, review, real_case, wait_for):
+    """Each needs a label map of its own, which takes a tenth of a second."""
+    volume, readers = real_case
+    for reader in readers[:2]:
+        segmentation = reader.GetSegmentation()
+        for number in range(4):
+            segment_id = segmentation.AddEmptySegment(f"again{number}", f"again {number}")
+            mask = np.zeros(volume.GetImageData().GetDimensions()[::-1], bool)
+            mask[40:120, 60:180, 60 + number:160] = True
+            write_alone(reader, segment_id, mask, volume)
+        assert segmentation.GetNumberOfLayers() > 3
+    choose(review, volume, readers[:2])
+    with Heartbeat() as heart:
+        review.ui.applyButton.click()
+        wait_for(lambda: review.logic._run is None or review.logic._run.process is not None)
+        application.app.processEvents()
+    assert review._run.isRunning, review.ui.errorLabel.text
+    no_stall(heart, "exporting segments that overlap")
+    review.ui.applyButton.click()
+    assert review._run.state == RunState.CANCELLED
+    # and canceled while it is exported, nothing is left
+    review.ui.applyButton.click()
+    application.app.processEvents()
+    assert review.logic._run.process is None and review.ui.stageLabel.text
+    folder = review.logic.jobFolder
+    review.ui.applyButton.click()
+    assert review._run.state == RunState.CANCELLED and not review.logic.isRunning
+    assert not (folder / "input").exists()
+
+
+def write_alone(node, segment_id, mask, volume):
+    """Give a segment voxels, on a layer of its own where they lie over others."""
+    import slicer
+
+    modes = slicer.vtkSlicerSegmentationsModuleLogic
+    whole = tuple(slice(0, n) for n in mask.shape)
+    modifier, extent = segment_voxels._modifier(mask, volume_ijk_to_ras(volume), whole)
+    assert modes.SetBinaryLabelmapToSegment(modifier, node, segment_id, modes.MODE_REPLACE, extent, False, [])
+
+
 def test_cancel_while_a_result_is_loaded_leaves_the_scene_as_it_was(application, review, wait_for):
     volume, readers = add_case(application.mrmlScene)
     application.app.processEvents()
@@ -342,7 +389,7 @@ def test_a_worklist_is_worked_through_with_keys(application, review, wait_for, p
     press = {shortcut.key.toString(): shortcut.activated.emit for shortcut in keys}
     press["Shift+P"]()
     press["Shift+P"]()
-    assert review._shownFusion() is review._worklist.nodes[0]
+    assert review._shownFusion() is review._worklist.items[0].node
     press["N"]()
     assert review._spots.chosen is review._case.spots[0]
     press["T"]()  # takes the first place from who says something else than the fusion; the next one is chosen
@@ -350,7 +397,7 @@ def test_a_worklist_is_worked_through_with_keys(application, review, wait_for, p
     press["D"]()
     press["Shift+A"]()  # accepts, and shows the next case
     assert review._spots.chosen is None and not ui.keepButton.enabled
-    assert review._shownFusion() is review._worklist.nodes[1]
+    assert review._shownFusion() is review._worklist.items[1].node
     press["Shift+A"]()
     press["Shift+R"]()
     wait_for(lambda: not review._word.saves.waiting, 60)
@@ -377,6 +424,121 @@ def test_a_worklist_is_worked_through_with_keys(application, review, wait_for, p
     assert len(list((tmp_path / "Dataset100_Feedback" / "labelsTr").iterdir())) == 2
     picture(review, "ensemble-worklist")
     assert review.parent.layout().totalMinimumSize().width() <= 400
+
+
+def test_a_folder_of_finished_cases_is_reviewed_one_at_a_time(application, review, wait_for, picture, fused_job,
+                                                              tmp_path):
+    """A hundred cases are listed; as many as are needed are in the scene."""
+    slicer, ui = application, review.ui
+    store = FeedbackStore(tmp_path / "feedback")
+    folder = tmp_path / "batch"
+    folder.mkdir()
+    (folder / "batch.csv").write_text("not a case")
+    image = case_images()[0]
+    for number in range(100):
+        case = folder / f"case-{number:03d}"
+        case.mkdir()
+        for path in fused_job.iterdir():
+            if path.suffix in (".json", ".nrrd"):
+                os.link(path, case / path.name)
+        for name in ("result.json", "job.json"):
+            (case / name).unlink()
+        result = json.loads((fused_job / "result.json").read_text())
+        job = json.loads((fused_job / "job.json").read_text())
+        if number < 5:  # another image is another case
+            own = case / "FLAIR.nrrd"
+            sitk.WriteImage(sitk.ShiftScale(image, number + 1.0), str(own))
+            job["inputs"]["image"] = str(own)
+            result["inputs"][0] |= {"file": str(own), "sha256": sha256_of(own)}
+        result["timings_s"]["number"] = float(number)
+        (case / "result.json").write_text(json.dumps(result))
+        (case / "job.json").write_text(json.dumps(job))
+    nodes_before = slicer.mrmlScene.GetNumberOfNodes()
+    with Heartbeat() as heart:
+        ui.worklistFolderEdit.currentPath = str(folder)
+        wait_for(lambda: ui.worklistTable.rowCount == 100)
+    no_stall(heart, "listing a hundred cases")
+    assert [ui.worklistTable.item(7, column).text() for column in range(4)] == ["case-007", "yellow", "2", ""]
+    assert slicer.mrmlScene.GetNumberOfNodes() == nodes_before, "a list loads nothing"
+    ui.reviewerEdit.text = "reader 1"
+    press = {shortcut.key.toString(): shortcut.activated.emit for shortcut in review._keys._shortcuts}
+
+    def opened(name):
+        wait_for(lambda: not review._run.isRunning, 60)
+        assert not ui.errorFrame.visible, ui.errorLabel.text
+        assert review._case.volume.GetName() == f"{name} FLAIR"
+        assert ui.worklistTable.item(ui.worklistTable.currentRow(), 0).text() == name
+
+    press["Shift+N"]()
+    assert review._run.isRunning and ui.worklistTable.currentRow() == 0
+    opened("case-000")
+    def shown():
+        """The fused segment; slicer.util's function for it leaves a node in the scene each time."""
+        whole = tuple(slice(0, n) for n in review._case._shape)
+        return mask_in_box(review._case.nodes.fusion, "whole_tumour", review._case._ijk_to_ras, whole)
+
+    def nodes():
+        """Class and name of every node, apart from numbers in them."""
+        scene = slicer.mrmlScene
+        every = (scene.GetNthNode(n) for n in range(scene.GetNumberOfNodes()))
+        return sorted(f"{node.GetClassName()} {re.sub('_?[0-9]', '', node.GetName() or '')}" for node in every)
+
+    of_one_case = nodes()
+    first = shown()
+    press["N"]()
+    press["T"]()
+    taken = shown()
+    assert (first != taken).any()
+    with Heartbeat() as heart:
+        press["Shift+A"]()  # accepts, and opens the next case
+        opened("case-001")
+        wait_for(lambda: not review._word.saves.waiting, 60)
+    no_stall(heart, "going on to the next case of a folder")
+    slicer.app.processEvents()
+    assert not ui.errorFrame.visible, ui.errorLabel.text
+    assert ui.worklistTable.item(0, 3).text() == "corrected" and ui.worklistTable.item(0, 2).text() == ""
+    assert nodes() == of_one_case, "the case before was not closed"
+
+    # what was changed and not said stays in the scene, and is there again without loading
+    assert not review._case.touched
+    paint(review, slicer)
+    changed = shown()
+    assert review._case.touched, "a stroke of the brush is a change"
+    press["Shift+N"]()
+    opened("case-002")
+    press["Shift+R"]()
+    opened("case-003")
+    wait_for(lambda: not review._word.saves.waiting, 60)
+    press["Shift+P"]()
+    opened("case-002")
+    assert "rejected" in ui.wordLabel.text
+    press["Shift+P"]()
+    assert review._case.volume.GetName() == "case-001 FLAIR" and np.array_equal(shown(), changed)
+
+    # what a person stood for comes back, and can be compared with what was fused
+    press["Shift+P"]()
+    opened("case-000")
+    assert np.array_equal(shown(), taken) and "with corrections" in ui.wordLabel.text
+    assert review._case.was_changed() and not review._case.touched
+    before = slicer.util.arrayFromSegmentBinaryLabelmap(review._case.before, "whole_tumour", review._case.volume)
+    assert np.array_equal(before > 0, first)
+    assert [record.origin for record in store.records()] == ["corrected", "rejected"]
+    picture(review, "ensemble-folder")
+
+    # another look at the same folder, another session: what was said is read from the store
+    ui.worklistFolderEdit.currentPath = str(tmp_path)
+    wait_for(lambda: review._folder._steps is None)
+    ui.worklistFolderEdit.currentPath = str(folder)
+    wait_for(lambda: ui.worklistTable.rowCount == 100)
+    slicer.app.processEvents()
+    assert [ui.worklistTable.item(row, 3).text() for row in range(4)] == ["corrected", "", "rejected", ""]
+
+    # an image that is not what it was is told, and nothing is loaded
+    (folder / "case-004" / "FLAIR.nrrd").write_bytes(b"another")
+    there = slicer.mrmlScene.GetNumberOfNodes()
+    review._choose(review._worklist.items[4])
+    wait_for(lambda: not review._run.isRunning)
+    assert "not the file any more" in ui.errorLabel.text and slicer.mrmlScene.GetNumberOfNodes() == there
 
 
 def test_experts_are_toggled_and_a_place_is_dropped(application, case, picture):
@@ -422,6 +584,67 @@ def test_a_box_of_two_corners_in_one_slice_finds_a_lesion(application, case, wai
     assert 2 * (found & unseen).sum() / (found.sum() + unseen.sum()) > 0.9
     ui.undoButton.click()
     assert np.array_equal(fused(review, slicer), before)
+
+
+def place_that_sam3_finds(case, volume, checkpoint):
+    """A place for a click, of the kind of review_nodes.LESION."""
+    clicks = Sam3Clicks(checkpoint, "cpu")
+    for number in range(24):
+        place = (6 + 8 * (number % 4), 6 + 6 * (number // 4), 20), 1
+        x, y, z = world_of(volume, place)
+        task, gray, mask = case.ask(Click((-x, -y, z)), "whole_tumour", wide=True)
+        try:
+            if (clicks.solve(task, gray, mask) != mask).any():
+                return place
+        except Abstains:
+            continue
+    raise AssertionError("the random weights find nothing anywhere")
+
+
+def test_clicks_are_answered_by_sam3_where_it_is_chosen_and_by_random_walk_where_it_fails(
+        application, case, wait_for, picture, tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers", minversion="5")
+    from tiny_checkpoints import write_sam3
+
+    review, volume = case
+    slicer, ui = application, review.ui
+    before = fused(review, slicer)
+    assert [ui.refineSelector.itemText(n) for n in range(ui.refineSelector.count)] == ["random walk"]
+    ui.sam3FolderEdit.currentPath = str(write_sam3(tmp_path / "sam3-tiny"))
+    assert ui.refineSelector.currentIndex == 0, "nobody but the person chooses it"
+    ui.refineSelector.setCurrentIndex(1)
+    assert ui.refineSelector.currentText == "SAM 3 (sam3-tiny)"
+    assert review._clicking._sam3() == {"checkpoint": ui.sam3FolderEdit.currentPath, "device": "auto"}
+    ui.addClickButton.click()
+
+    def clicked(place):
+        ui.clickLabel.setText("")
+        slicer.util.getNode("Review clicks").AddControlPointWorld(list(world_of(volume, place)))
+        wait_for(lambda: "voxels changed" in ui.clickLabel.text, 120)
+        return ui.clickLabel.text
+
+    # Random weights: what is found means nothing, but some place is part of what is found on its slice.
+    place = place_that_sam3_finds(review._case, volume, ui.sam3FolderEdit.currentPath)
+    with Heartbeat() as heart:
+        text = clicked(place)
+    assert "by SAM 3." in text, text
+    no_stall(heart, "clicks that SAM 3 answers")
+    picture(review, "ensemble-sam3")
+    assert not np.array_equal(fused(review, slicer), before)
+    ui.undoButton.click()
+    assert np.array_equal(fused(review, slicer), before)
+
+    (tmp_path / "sam3-tiny" / "model.safetensors").rename(tmp_path / "elsewhere")
+    review._clicking._client.stop()
+    text = clicked(UNSEEN)
+    assert "by random walk, because: " in text and "safetensors" in text
+    found = fused(review, slicer) & ~before
+    assert 2 * (found & ball(UNSEEN)).sum() / (found.sum() + ball(UNSEEN).sum()) > 0.9
+    ui.undoButton.click()
+    assert np.array_equal(fused(review, slicer), before)
+    ui.sam3FolderEdit.currentPath = ""
+    assert ui.refineSelector.count == 1 and review._clicking._sam3() is None
 
 
 def test_a_moved_image_takes_its_hot_spots_along(application, case):
@@ -551,6 +774,21 @@ def test_a_result_is_found_again_after_the_scene_was_saved(application, case, tm
     assert review._case.was_changed()
     before = slicer.util.arrayFromSegmentBinaryLabelmap(review._case.before, "whole_tumour", review._case.volume)
     assert np.array_equal(before > 0, made)
+
+
+def test_what_will_abstain_is_said_before_it_is_asked(application, review, monkeypatch, tmp_path):
+    from MRISegSuiteLib.environment import LargeModelsEnvironment
+
+    monkeypatch.setattr(LargeModelsEnvironment, "_version_of", lambda self, package: None)
+    volume, readers = add_case(application.mrmlScene)
+    application.app.processEvents()
+    review.parent.exit()
+    review.parent.enter()
+    choose(review, volume, readers)
+    assert "abstain" not in review.ui.reasonLabel.text
+    review.ui.sam3FolderEdit.currentPath = str(tmp_path)
+    text = review.ui.reasonLabel.text
+    assert "will abstain" in text and "./mriseg experts install" in text and review.ui.applyButton.enabled
 
 
 def test_boxes_of_medgemma_reach_sam3_only_when_a_person_has_checked_them(application, review, tmp_path):

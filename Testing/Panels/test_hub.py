@@ -48,12 +48,27 @@ def test_nothing_is_installed_without_agreement(hub, picture):
     assert "no download" in ui.agreeCheckBox.text
 
 
+def test_large_models_are_off_until_they_are_agreed_to(hub, monkeypatch, picture):
+    from MRISegSuiteLib.environment import LargeModelsEnvironment
+
+    ui = hub.ui
+    monkeypatch.setattr(LargeModelsEnvironment, "_version_of", lambda self, package: None)
+    hub.refresh()
+    assert ui.largeLabel.text.startswith("Off: transformers") and not ui.installLargeButton.enabled
+    assert ui.largeReasonLabel.text == "To install, agree above first." and not ui.removeLargeButton.enabled
+    ui.largeCollapsibleButton.collapsed = False
+    ui.largeAgreeCheckBox.click()
+    assert ui.installLargeButton.enabled and "/large" in ui.largeReasonLabel.text
+    assert not ui.installButton.enabled, "one agreement is not the other"
+    picture(hub, "hub-large-models")
+
+
 def test_a_folder_without_wheels_is_refused_in_the_panel(hub, tmp_path):
     (tmp_path / "empty").mkdir()
     hub.ui.wheelFolderSelector.currentPath = str(tmp_path / "empty")
     hub.ui.agreeCheckBox.click()
     hub.ui.installButton.click()
-    assert not hub._install.isRunning and hub._install.state == RunState.FAILED
+    assert not hub._environments[0].run.isRunning and hub._environments[0].run.state == RunState.FAILED
     assert "holds no wheel files" in hub.ui.environment_errorLabel.text and hub.ui.environment_errorFrame.visible
 
 
@@ -65,10 +80,10 @@ def test_an_installation_that_fails_tells_why_and_shows_the_log(hub, wait_for, t
     hub.ui.wheelFolderSelector.currentPath = str(wheels)
     hub.ui.agreeCheckBox.click()
     hub.ui.installButton.click()
-    assert hub._install.isRunning and hub.ui.installButton.text == "&Cancel"
+    assert hub._environments[0].run.isRunning and hub.ui.installButton.text == "&Cancel"
     assert not hub.ui.removeEnvironmentButton.enabled
-    wait_for(lambda: not hub._install.isRunning)
-    assert hub._install.state == RunState.FAILED and "pip" in hub.ui.environment_errorLabel.text
+    wait_for(lambda: not hub._environments[0].run.isRunning)
+    assert hub._environments[0].run.state == RunState.FAILED and "pip" in hub.ui.environment_errorLabel.text
     hub.ui.environment_detailsButton.click()
     assert "pip:" in hub.ui.environment_detailsText.plainText
     picture(hub, "hub-install-error")

@@ -1,6 +1,7 @@
 """``mriseg batch``: rows of a table as jobs, in processes of their own."""
 
 import csv
+import json
 import os
 import re
 import signal
@@ -11,9 +12,14 @@ from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
+from ensemble_cases import write_case
 
 from KneeSegLib.virtual_knee.anatomy_labels import CANONICAL_DIRECTION
 from KneeSegLib.virtual_knee.shape_model import ShapeModel
+from MRISegSuiteLib.cli.arguments import parse
+from MRISegSuiteLib.cli.batch_command import read_manifest
+from MRISegSuiteLib.cli.jobs_commands import compare_job
+from MRISegSuiteLib.errors import BadArguments
 
 SCRIPT = Path(__file__).resolve().parents[2] / "MRISegSuite" / "Scripts" / "mriseg.py"
 LABELS = '"femur=1,tibia=2,patella=3,femoral_cartilage=4,tibial_cartilage=5,patellar_cartilage=6"'
@@ -102,3 +108,44 @@ def test_ctrl_c_ends_what_runs_and_a_second_start_goes_on(scans, tmp_path):
     assert process.wait(60) == 3 and "go on" in process.stderr.read()
     assert rows_of(tmp_path / "out" / "batch.csv")[0]["status"] == "cancelled"
     assert batch(manifest, "--task", "knee", "--out", "out", cwd=tmp_path).returncode == 0
+
+
+def test_ensembles_and_comparisons_are_run_from_tables_too(tmp_path):
+    write_case(tmp_path)
+    manifest = tmp_path / "panels.csv"
+    manifest.write_text(
+        "id,input,masks,labels,fusion\n"
+        "one,FLAIR=case_flair.nii.gz,a.nii.gz;b.nii.gz;c.nii.gz,whole_tumour=1,staple\n"
+        "two,case_flair.nii.gz,broken.nii.gz,,\n"
+    )
+    (tmp_path / "broken.nii.gz").write_text("no image")
+    done = batch(manifest, "--task", "ensemble", "--out", "out", "--workers", 2, cwd=tmp_path)
+    ended = {row["id"]: row for row in rows_of(tmp_path / "out" / "batch.csv")}
+    assert done.returncode == 1 and [ended[name]["status"] for name in ("one", "two")] == ["done", "failed"]
+    assert "broken.nii.gz" in ended["two"]["message"]
+    numbers = rows_of(tmp_path / "out" / "measurements.csv")
+    assert {row["id"] for row in numbers if row["name"] == "sensitivity"} == {"one"}
+    record = json.loads((tmp_path / "out" / "one" / "result.json").read_text())
+    assert record["parameters"]["channel_names"] == ["FLAIR"] and len(record["parameters"]["panel"]) == 3
+    stamp = (tmp_path / "out" / "one" / "result.json").stat().st_mtime_ns
+    batch(manifest, "--task", "ensemble", "--out", "out", cwd=tmp_path)
+    assert (tmp_path / "out" / "one" / "result.json").stat().st_mtime_ns == stamp, "what is done stays done"
+
+
+def test_a_row_of_a_table_is_the_job_of_its_command(tmp_path):
+    write_case(tmp_path)
+    manifest = tmp_path / "pairs.csv"
+    manifest.write_text(
+        "id,input,masks,labels,dates,without-calibration,jacobian\n"
+        "pair,a.nii.gz;b.nii.gz,b.nii.gz;c.nii.gz,lesion=1,2024-01-31;2024-07-31,yes,no\n")
+    row, = read_manifest(manifest, "compare", tmp_path / "out")
+    words = ["compare", "a.nii.gz", "b.nii.gz", "--masks", "b.nii.gz", "c.nii.gz", "--labels", "lesion=1", "--dates",
+             "2024-01-31", "2024-07-31", "--without-calibration", "--out", "out"]
+    assert row.job == compare_job(parse([str(tmp_path / w) if w.endswith("gz") else w for w in words]))
+    assert row.job.parameters["calibrate"] is False and "jacobian" not in row.job.parameters
+    manifest.write_text("id,input,jacobian\npair,a.nii.gz;b.nii.gz,maybe\n")
+    with pytest.raises(BadArguments, match="yes or no"):
+        read_manifest(manifest, "compare", tmp_path / "out")
+    manifest.write_text("id,input,sam3,prompt\none,case_flair.nii.gz,.,whole_tumour=brain tumor;edema=edema\n")
+    row, = read_manifest(manifest, "ensemble", tmp_path / "out")
+    assert [p["structure"] for p in row.job.parameters["sam3"]["prompts"]] == ["whole_tumour", "edema"]

@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 from ensemble_cases import ball, image_of, ran, write_case
 
-from EnsembleReviewLib.experts import sam3 as sam3_module
+from EnsembleReviewLib.experts import sam3_models
 from EnsembleReviewLib.experts.interface import Abstains, Case, Channel, ask
 from EnsembleReviewLib.experts.medgemma import NOTE, TASKS, MedGemma, boxes_from_text
 from EnsembleReviewLib.experts.prompts import Prompt
@@ -66,7 +66,7 @@ def test_stacks_put_a_place_on_its_pixel_in_any_storage_order(scan):
 @needs_transformers
 @pytest.mark.parametrize("prompt", ["box", "points", "text"])
 def test_sam3_answers_on_the_grid_of_an_oblique_anisotropic_volume(sam3, scan, prompt, monkeypatch):
-    monkeypatch.setattr(sam3_module, "_LEAST_SCORE", 0.0)  # with random weights no score means anything
+    monkeypatch.setattr(sam3_models, "_LEAST_SCORE", 0.0)  # with random weights no score means anything
     low, high = place(scan, (3, 3, 4)), place(scan, (6, 9, 10))
     inside, outside = place(scan, (4, 6, 7)), place(scan, (4, 1, 1))
     prompts = {
@@ -139,7 +139,7 @@ def test_a_checkpoint_that_lacks_weights_abstains(sam3, scan, tmp_path):
 
 @needs_transformers
 def test_words_that_mean_nothing_to_sam3_make_it_abstain(sam3, scan, monkeypatch):
-    monkeypatch.setattr(sam3_module, "_LEAST_SCORE", 1.0)
+    monkeypatch.setattr(sam3_models, "_LEAST_SCORE", 1.0)
     expert = Sam3Expert(sam3, [Prompt("lesion", text="tumor")])
     assert "found nothing" in ask(expert, Case(scan, [Channel("", scan)], "cpu"), lambda *_: None).why
 

@@ -1,6 +1,7 @@
 """The worker's packages: real pip, real wheels made here, real worker processes."""
 
 import json
+import os
 import sys
 import time
 import zipfile
@@ -8,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from MRISegSuiteLib.environment import WorkerEnvironment
-from MRISegSuiteLib.environment.packages import PACKAGES, TORCH
+from MRISegSuiteLib.environment import LargeModelsEnvironment, WorkerEnvironment, variables_for
+from MRISegSuiteLib.environment.packages import LARGE_MODELS, PACKAGES, TORCH
 from MRISegSuiteLib.environment.worker_environment import MANIFEST
 from MRISegSuiteLib.errors import BadArguments, BadInput, DiskFull
 from MRISegSuiteLib.jobs import Job, JobProcess
@@ -20,8 +21,9 @@ pytest.importorskip("torch", reason="the folder is filled beside a torch that is
 def make_wheel(folder: Path, package, version: str, source: str = "") -> None:
     name = package.name.replace("-", "_")
     info = f"{name}-{version}.dist-info"
-    files = {
-        f"{package.module}/__init__.py": source or f"VERSION = {version!r}\n",
+    levels = package.module.split(".")
+    files = {f"{'/'.join(levels[:n])}/__init__.py": "" for n in range(1, len(levels))} | {
+        f"{'/'.join(levels)}/__init__.py": source or f"VERSION = {version!r}\n",
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {package.name}\nVersion: {version}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
@@ -149,3 +151,29 @@ def test_the_probe_tries_a_device_that_is_asked_for(tmp_path):
     assert "cpu" in working and report["devices"][0]["milliseconds"] > 0
     assert report["chosen"] == ("cuda" if "cuda" in working else None)
     assert len(report["reason"]) > 10 and report["processors"] >= 1
+
+
+def test_large_models_have_a_folder_of_their_own_that_only_jobs_see_that_ask_one(tmp_path, wheels, monkeypatch):
+    monkeypatch.setenv("MRISEG_LARGE_MODELS_FOLDER", str(tmp_path / "data" / "large"))
+    job, other = Job("ensemble", {}, {"sam3": {"checkpoint": "x"}}), Job("ensemble", {}, {"experts": ["a"]})
+    large = LargeModelsEnvironment()
+    with monkeypatch.context() as nothing:
+        nothing.setattr(LargeModelsEnvironment, "_version_of", lambda self, package: None)
+        status = large.status()
+        assert not status.ready and status.text.startswith("Off: transformers") and "abstain" in status.text
+    given = {"PYTHONPATH": "/first"}
+    assert variables_for(job, given) == given, "a folder that is not there is on no path"
+    for package in LARGE_MODELS:
+        make_wheel(tmp_path / "large-wheels", package, package.requirement.split("==")[1])
+    assert large.start_install(tmp_path / "large-wheels").wait(120).status == "done"
+    status = large.status()
+    assert status.ready and status.folder == tmp_path / "data" / "large" and "transformers 5" in status.text
+    assert variables_for(job, given)["PYTHONPATH"].split(os.pathsep) == ["/first", str(large.folder)]
+    assert variables_for(other, given) == given and str(large.folder) not in str(WorkerEnvironment().status())
+    large.remove()
+    assert not large.folder.exists()
+
+    empty = LargeModelsEnvironment(WorkerEnvironment(tmp_path / "worker"))
+    monkeypatch.setattr(WorkerEnvironment, "_version_of", lambda self, package: None)
+    with pytest.raises(BadArguments, match="Install the worker environment first"):
+        empty.start_install(tmp_path / "large-wheels")

@@ -1,8 +1,8 @@
 """Loading checkpoints for transformers: from a local folder only, as data only.
 
-transformers is not part of the worker environment; whoever wants these experts adds it (version 5 or later). Without
-it, or without a checkpoint, the expert abstains. Pictures are prepared here, with the numbers of the checkpoint's own
-files: the processors of transformers need torchvision, whose builds have to fit torch to the letter.
+transformers is not part of the worker environment but of one beside it (MRISegSuiteLib.environment.large_models).
+Without it, or without a checkpoint, the expert abstains. Pictures are prepared here, with the numbers of the
+checkpoint's own files: the processors of transformers need torchvision, whose builds have to fit torch to the letter.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from MRISegSuiteLib.environment.large_models import HOW_TO_INSTALL
 from MRISegSuiteLib.files import sha256_of
 
 from .interface import Abstains
@@ -29,12 +30,12 @@ def require_checkpoint(folder, what: str) -> Path:
         Abstains: transformers is missing or too old, or the folder is not there or holds no safetensors.
     """
     if importlib.util.find_spec("transformers") is None:
-        raise Abstains(f"{what} needs the Python package transformers (version 5 or later), which is not installed in "
-                       "the worker environment.")
+        raise Abstains(f"{what} needs the Python package transformers, which is not installed. {HOW_TO_INSTALL}")
     import transformers
 
     if int(transformers.__version__.split(".")[0]) < _LEAST_VERSION:
-        raise Abstains(f"{what} needs transformers 5 or later; {transformers.__version__} is installed.")
+        raise Abstains(f"{what} needs transformers 5 or later; {transformers.__version__} is installed. "
+                       f"{HOW_TO_INSTALL}")
     path = Path(folder or "").expanduser()
     if not folder or not (path / "config.json").is_file():
         raise Abstains(f"There is no checkpoint of {what} in {folder or 'any folder that was named'}. Its license has "

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import SimpleITK as sitk
 import slicer
 import vtk
 
@@ -47,6 +48,13 @@ def jump_to(scene, center) -> None:
             getattr(scene.GetNthNodeByClass(index, kind), move)(*center)
 
 
+def set_shown(node, shown: bool) -> None:
+    """Show or hide a node in all views; one that is not there, or has no display, is left alone."""
+    display = node.GetDisplayNode() if node is not None else None
+    if display is not None and bool(display.GetVisibility()) != shown:
+        display.SetVisibility(shown)
+
+
 class ReviewCase:
     """A fusion in the scene and what belongs to it.
 
@@ -63,6 +71,8 @@ class ReviewCase:
         self.volume = volume_of_part(nodes.fusion)
         self._segments = expert_segments(nodes) if nodes.experts is not None else {}
         self.before = parts_of(scene, nodes.fusion).get(BEFORE) or self._snapshot()
+        #: Whether anything was changed about which no word was said since.
+        self.touched = False
 
     # -- experts ---------------------------------------------------------------------------------------------------
 
@@ -102,10 +112,20 @@ class ReviewCase:
         matrix = local_to_world(self.nodes.hotSpots) @ self._ijk_to_ras
         return tuple(float(x) for x in (matrix @ [*spot.center_ijk, 1.0])[:3])
 
-    def show_image(self, applicationLogic) -> None:
-        """Put the image behind the segments in all slice views."""
-        applicationLogic.GetSelectionNode().SetActiveVolumeID(self.volume.GetID())
-        applicationLogic.PropagateBackgroundVolumeSelection(1)
+    def show_alone(self, applicationLogic, others: Sequence) -> None:
+        """Put the image behind the fusion in all slice views, and hide the results of other cases: they lie in the
+        same world and would be taken for tumor of this one.
+
+        Args:
+            applicationLogic: of Slicer. others: the fusions of other cases.
+        """
+        for fusion in others:
+            for node in (fusion, parts_of(self.scene, fusion).get("experts")):
+                set_shown(node, False)
+        set_shown(self.nodes.fusion, True)
+        if self.volume is not None:
+            applicationLogic.GetSelectionNode().SetActiveVolumeID(self.volume.GetID())
+            applicationLogic.PropagateBackgroundVolumeSelection(1)
 
     def jump_to(self, spot: HotSpot) -> None:
         """Move all views to a hot spot; see :func:`jump_to`."""
@@ -151,11 +171,13 @@ class ReviewCase:
         spacing = np.linalg.norm(to_world[:3, :3], axis=0)[::-1]
         return Grid(self._shape, tuple(float(s) for s in spacing), RAS_TO_LPS @ to_world)
 
-    def ask(self, prompt: Click | PromptBox, segment_id: str) -> tuple[Task, np.ndarray, np.ndarray]:
+    def ask(self, prompt: Click | PromptBox, segment_id: str,
+            wide: bool = False) -> tuple[Task, np.ndarray, np.ndarray]:
         """What the worker needs for a prompt: the task, gray values and mask of its part of the image.
 
         Args:
             prompt: places in the world, LPS, mm. segment_id: of the segment to correct.
+            wide: for a model that wants to see the surroundings.
 
         Raises:
             BadArguments: outside of the image, or there is no image.
@@ -165,7 +187,7 @@ class ReviewCase:
         gray, grid = slicer.util.arrayFromVolume(self.volume), self.grid
         earlier = [Click(tuple(point), positive) for segment, point, positive in self._clicks()
                    if segment == segment_id]
-        task = plan(grid, prompt, earlier)
+        task = plan(grid, prompt, earlier, wide)
         mask = mask_in_box(self.nodes.fusion, segment_id, self._ijk_to_ras, task.box)
         return task, gray[task.box], mask
 
@@ -177,6 +199,21 @@ class ReviewCase:
             clicks = [*self._clicks(), (segment_id, list(prompt.point), prompt.positive)]
             self._set_tag(_CLICKS_TAG, json.dumps(clicks))
         return int((mask != before).sum())
+
+    def restore(self, masks: dict) -> None:
+        """Show what a person stood for in an earlier review: structure -> mask (sitk.Image on the grid of the result).
+        It does not go into the undo history, because it is where this review begins."""
+        whole = tuple(slice(0, n) for n in self._shape)
+        segmentation = self.nodes.fusion.GetSegmentation()
+        wanted = {}
+        for structure, mask in masks.items():
+            if segmentation.GetSegment(structure) is None:
+                segmentation.AddEmptySegment(structure, structure.replace("_", " "))
+            wanted[structure] = sitk.GetArrayViewFromImage(mask) != 0
+        lost = {i: m & ~wanted[i] for i, m in self._masks(self.nodes.fusion, self._labels(), whole).items()
+                if i in wanted}
+        write_in_box(self.nodes.fusion, self._ijk_to_ras, whole, wanted, lost)
+        self.touched = False
 
     # -- the word on the case --------------------------------------------------------------------------------------
 

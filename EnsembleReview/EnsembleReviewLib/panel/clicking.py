@@ -8,7 +8,8 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from MRISegSuiteLib.environment import WorkerEnvironment
+from MRISegSuiteLib.environment import LargeModelsEnvironment
+from MRISegSuiteLib.errors import WorkerCrashed
 
 from ..refinement.client import RefinementClient
 from ..refinement.prompts import Box, Click, box_between
@@ -27,20 +28,24 @@ class Clicking:
             a box in which what stands out is added.
         label: says what is going on.
         case: gives the case under review, or None. segment: gives the id of the segment to correct, or "".
+        sam3: gives ``{"checkpoint", "device"}`` where SAM 3 is to answer, None for the random walker.
         onError: called with an exception.
     """
 
     def __init__(self, addButton, removeButton, boxButton, label, case: Callable[[], ReviewCase | None],
-                 segment: Callable[[], str], onError: Callable[[Exception], None]):
+                 segment: Callable[[], str], sam3: Callable[[], dict | None],
+                 onError: Callable[[Exception], None]):
         self._buttons = {ADD: addButton, REMOVE: removeButton, BOX: boxButton}
         self._label, self._case, self._segment, self._onError = label, case, segment, onError
+        self._sam3 = sam3
         self._mode = ""
         self._corner: tuple | None = None  # the first one of a box
-        self._waiting: list[tuple[Click | Box, str]] = []
-        self._asked = None  # (case, click, segment, task) that the worker is at
+        self._waiting: list[tuple[Click | Box, str, dict | None]] = []
+        self._asked = None  # (case, click, segment, sam3, task) that the worker is at
+        self._crash = ""  # of a worker that SAM 3 has ended, until its click is answered
         self._points = None
         self._observer = None
-        worker = WorkerEnvironment.default()
+        worker = LargeModelsEnvironment.default()
         self._client = RefinementClient(str(worker.python), worker.environment_variables())
         self._timer = qt.QTimer()
         self._timer.setInterval(_POLL_EVERY_MS)
@@ -68,14 +73,15 @@ class Clicking:
             return
         else:
             prompt, self._corner = box_between(case.grid, self._corner, point), None
-        self._waiting.append((prompt, segment))
+        self._waiting.append((prompt, segment, self._sam3()))
         self._next()
 
     def stop(self) -> None:
         """Back to the normal mouse mode; clicks without an answer are forgotten."""
         for button in self._buttons.values():
             button.setChecked(False)
-        self._waiting, self._asked = [], None
+        self._waiting, self._asked, self._crash = [], None, ""
+        self._client.forget()
         self._timer.stop()
         self._removePoints()
 
@@ -151,36 +157,56 @@ class Clicking:
     def _next(self) -> None:
         if self._asked is not None or not self._waiting:
             return
-        click, segment = self._waiting.pop(0)
+        click, segment, sam3 = self._waiting.pop(0)
+        self._ask(click, segment, sam3)
+
+    def _ask(self, click, segment: str, sam3: dict | None) -> None:
         case = self._case()
         if case is None:
             return
         try:
-            task, gray, mask = case.ask(click, segment)
-            self._client.ask(task, gray, mask)
+            task, gray, mask = case.ask(click, segment, wide=sam3 is not None)
+            self._client.ask(task, gray, mask, sam3)
         except Exception as exception:
             self._fail(exception)
             return
-        self._asked = (case, click, segment, task)
-        self._label.setText(_("Working on the click."))
+        self._asked = (case, click, segment, sam3, task)
+        self._label.setText(_("SAM 3 is working on the click; the first one loads it.") if sam3 is not None
+                            else _("Working on the click."))
         self._timer.start()
 
     def _poll(self) -> None:
         if self._asked is None:
             self._timer.stop()
             return
-        case, click, segment, task = self._asked
+        case, click, segment, sam3, task = self._asked
         try:
-            mask = self._client.answer()
-            if mask is None:
+            answer = self._client.answer()
+            if answer is None:
                 return
             self._asked = None
             if case is self._case():
-                changed = case.answer(click, segment, task, mask)
-                self._label.setText(_("{count} voxels changed.").format(count=changed))
+                changed = case.answer(click, segment, task, answer.mask)
+                self._label.setText(self._outcome(changed, sam3 is not None, answer.note))
+        except WorkerCrashed as exception:
+            self._asked = None
+            if sam3 is None:
+                self._fail(exception)
+            else:  # it may have taken all memory: the click gets its answer without it
+                self._crash = str(exception)
+                self._ask(click, segment, None)
+                return
         except Exception as exception:
             self._fail(exception)
         self._next()
+
+    def _outcome(self, changed: int, bySam3: bool, note: str) -> str:
+        note, self._crash = note or self._crash, ""
+        if note:
+            return _("{count} voxels changed by random walk, because: {reason}").format(count=changed, reason=note)
+        if bySam3:
+            return _("{count} voxels changed by SAM 3.").format(count=changed)
+        return _("{count} voxels changed.").format(count=changed)
 
     def _fail(self, exception: Exception) -> None:
         self._asked = None

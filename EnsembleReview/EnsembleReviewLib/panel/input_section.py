@@ -39,6 +39,10 @@ class InputSection:
         """The chosen volume nodes."""
         return chosen_nodes(self._parameters().parameterNode, IMAGES)
 
+    def chooseVolumes(self, volumes: Sequence) -> None:
+        """Choose these volume nodes and no others, as the images of a case that was opened."""
+        remember_nodes(self._parameters().parameterNode, IMAGES, [node.GetID() for node in volumes])
+
     @property
     def masks(self) -> list:
         """The chosen segmentation nodes."""

@@ -13,6 +13,7 @@ from html import escape
 from pathlib import Path
 
 import numpy as np
+import qt
 from slicer.i18n import tr as _
 
 from ..experts.medgemma import BOXES, FINDINGS, ID, NOTE, SEQUENCE, TRIAGE
@@ -31,6 +32,7 @@ class LargeModelWidgets:
     medgemmaFolder: object
     boxes: object
     advice: object
+    refine: object
 
 
 class LargeModels:
@@ -45,6 +47,8 @@ class LargeModels:
         self._widgets, self._onBox = widgets, onBox
         self._prompts: list[dict] = []
         self._boxes = CheckList(widgets.boxes, lambda _keys: onChanged())
+        widgets.refine.addItem(_("random walk"), "")
+        widgets.sam3Folder.connect("currentPathChanged(QString)", lambda _path: self._offerRefinement())
         for edit in (widgets.sam3Folder, widgets.medgemmaFolder):
             edit.connect("currentPathChanged(QString)", lambda _path: onChanged())
         widgets.boxes.connect("currentRowChanged(int)", self._chosen)
@@ -66,6 +70,22 @@ class LargeModels:
         if not folder:
             return None
         return {"checkpoint": folder, "tasks": [SEQUENCE, TRIAGE, FINDINGS, BOXES], "structure": _STRUCTURE}
+
+    def refinement(self, device: str) -> dict | None:
+        """Who answers clicks: ``{"checkpoint", "device"}`` of SAM 3, or None for the random walker."""
+        folder = self._widgets.refine.itemData(self._widgets.refine.currentIndex)
+        return {"checkpoint": folder, "device": device} if folder else None
+
+    def _offerRefinement(self) -> None:
+        """A checkpoint can be chosen for clicks as long as its folder is named; nobody else chooses it."""
+        selector, folder = self._widgets.refine, self._widgets.sam3Folder.currentPath.strip()
+        chosen = selector.itemData(selector.currentIndex)
+        while selector.count > 1:
+            selector.removeItem(1)
+        if folder:
+            selector.addItem(_("SAM 3 ({name})").format(name=Path(folder).name), folder)
+            selector.setItemData(1, folder, qt.Qt.ToolTipRole)
+        selector.setCurrentIndex(1 if folder and folder == chosen else 0)
 
     def show(self, jobFolder: Path | None) -> None:
         """Show what MedGemma said in a run; nothing where it was not asked."""

@@ -21,6 +21,7 @@ from MRISegSuiteLib.scene.exporting import image_of_volume, label_image_of_segme
 from ..feedback.review import ACCEPTED, CORRECTED, REJECTED
 from ..feedback.saving import store_folder
 from ..feedback.store import FeedbackStore
+from ..scene.nodes import RESULT_ATTRIBUTE
 from .case import ReviewCase
 
 
@@ -76,7 +77,7 @@ class SavingRun:
             "store": str(store.folder), "origin": self.origin, "reviewer": reviewer, "comment": comment,
             "patient": store.patient(patient) if patient.strip() else "",
             "labels": {self._structure_of(segment_id): value for segment_id, value in values.items()},
-            "channels": self._channels(), "experts": self._experts(), "fusion": case.panel.get("fusion", {}),
+            "channels": self._channels(), "experts": self._experts(), "fusion": self._fusion(),
             "decisions": [{"hot_spot": n} | entry for n, entry in sorted(case.decisions().items())],
             "keep_images": keep_images,
         }
@@ -162,6 +163,11 @@ class SavingRun:
             image = sitk.Image(like.GetSize(), sitk.sitkUInt8)
             image.CopyInformation(like)
         return str(write_image(image, self._folder / f"{name}.nrrd", compress=False))
+
+    def _fusion(self) -> dict:
+        """How the case was fused, and the hash of its result, by which the case is found again in a folder."""
+        result = self.case.nodes.fusion.GetAttribute(RESULT_ATTRIBUTE)
+        return self.case.panel.get("fusion", {}) | ({"result": result} if result else {})
 
     def _channels(self) -> list[str]:
         names = []

@@ -102,10 +102,13 @@ class WordSection:
             self.update()
             return
         self._notKept = ""
+        case.touched = False
         self.saves.add(run)
         self._onSaid()
 
-    def _failed(self, _run, exception: Exception) -> None:
+    def _failed(self, run, exception: Exception) -> None:
+        if run is not None:
+            run.case.touched = True
         self._notKept = str(exception)
         self._onError(exception)
 

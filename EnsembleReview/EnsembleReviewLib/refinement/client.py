@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,17 @@ from MRISegSuiteLib.errors import SuiteError, WorkerCrashed
 from MRISegSuiteLib.jobs.runner import library_folders
 
 from .prompts import Task
+
+#: For the worker: what OMP_NUM_THREADS was before it was set to 1.
+THREADS_VARIABLE = "MRISEG_NETWORK_THREADS"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The new mask (bool) of the part, and why it is not SAM 3's although that was asked ("": it is, or was not)."""
+
+    mask: np.ndarray
+    note: str = ""
 
 
 class RefinementClient:
@@ -51,7 +63,10 @@ class RefinementClient:
         inherited = environment.get("PYTHONPATH", "").split(os.pathsep)
         environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(library_folders() + [p for p in inherited if p]))
         # One click is a few hundred milliseconds of sparse algebra: more threads only get into each other's way.
-        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUTF8": "1"}
+        # A network gets as many as before; those that wait for each other do not spin, for the window needs the
+        # processors too.
+        environment |= {THREADS_VARIABLE: environment.get("OMP_NUM_THREADS", ""), "OMP_NUM_THREADS": "1",
+                        "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONUTF8": "1"}
         try:
             with open(self._folder / "log.txt", "wb") as log:
                 self._process = subprocess.Popen(
@@ -63,8 +78,13 @@ class RefinementClient:
             raise WorkerCrashed(f"The worker's Python {self._python} cannot be started: {exception.strerror}.",
                                 "Check the path of that Python.") from exception
 
-    def ask(self, task: Task, gray: np.ndarray, mask: np.ndarray) -> None:
+    def ask(self, task: Task, gray: np.ndarray, mask: np.ndarray, sam3: dict | None = None) -> None:
         """Ask for the mask of a part of the image after a prompt (see ``prompts.solve``). One question at a time.
+
+        Args:
+            task, gray, mask: the prompt, and the voxels of its part.
+            sam3: ``{"checkpoint": folder, "device": …}`` to ask SAM 3, which answers from a wide part; None for the
+                random walker.
 
         Raises:
             WorkerCrashed: the worker cannot be started.
@@ -76,15 +96,19 @@ class RefinementClient:
         try:
             np.save(self._folder / f"gray-{self._number}.npy", np.ascontiguousarray(gray))
             np.save(self._folder / f"mask-{self._number}.npy", np.ascontiguousarray(mask, dtype=bool))
-            line = json.dumps({"number": self._number, "task": task.to_record()}) + "\n"
+            line = json.dumps({"number": self._number, "task": task.to_record(), "sam3": sam3}) + "\n"
             self._process.stdin.write(line.encode())
             self._process.stdin.flush()
         except OSError as exception:
             raise self._crashed() from exception
         self._waiting = True
 
-    def answer(self) -> np.ndarray | None:
-        """The new mask (bool), or None while the worker is at work. Returns at once.
+    def forget(self) -> None:
+        """Nobody waits for the answer any more; the worker ends its work on it and keeps what it has loaded."""
+        self._waiting = False
+
+    def answer(self) -> Answer | None:
+        """The answer, or None while the worker is at work. Returns at once.
 
         Raises:
             SuiteError: there will be no answer.
@@ -96,8 +120,11 @@ class RefinementClient:
         if answer.is_file():
             mask = np.load(answer, allow_pickle=False)
             answer.unlink()
+            note = self._folder / f"note-{self._number}.txt"
+            text = note.read_text(encoding="utf-8") if note.is_file() else ""
+            note.unlink(missing_ok=True)
             self._waiting = False
-            return mask
+            return Answer(mask, text)
         if refusal.is_file():
             self._waiting = False
             raise SuiteError(f"The click could not be worked on: {refusal.read_text(encoding='utf-8')}.")

@@ -8,7 +8,7 @@ or anisotropic.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import SimpleITK as sitk
@@ -21,6 +21,8 @@ from .random_walker import FIXED, random_walker
 
 #: A click changes nothing that lies farther away (mm).
 REACH_MM = 30.0
+#: What a model that wants to see the surroundings is shown around a click (mm).
+_WIDE_MM = 60.0
 _SEED_MM = 1.5  # radius of what a click surely means
 _NEAR_MM = 3.0  # radius in which a click samples the gray values
 _BINS = 48
@@ -98,6 +100,7 @@ class Task:
         positive, is_box: of the prompt.
         spacing: of the part, mm along k, j, i.
         earlier: index within the part, and whether positive, of clicks made before.
+        direction: of the axes i, j, k (LPS, row-major 3x3, orthonormal).
     """
 
     box: tuple[slice, slice, slice]
@@ -107,6 +110,21 @@ class Task:
     is_box: bool
     spacing: tuple[float, float, float]
     earlier: tuple = ()
+    direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+    def narrow(self) -> Task:
+        """The same prompt on what :func:`plan` would cut out without ``wide``; its ``box`` counts from this part."""
+        shape = [side.stop - side.start for side in self.box]
+        margin = _margin(self.low, self.high, self.spacing, self.is_box)
+        box = box_around(np.subtract(self.low, margin), np.add(self.high, margin), shape)
+        start = np.array([side.start for side in box])
+
+        def moved(index):
+            return tuple(float(i) for i in np.subtract(index, start))
+
+        earlier = tuple((moved(index), positive) for index, positive in self.earlier
+                        if _inside(moved(index), box))
+        return replace(self, box=box, low=moved(self.low), high=moved(self.high), earlier=earlier)
 
     def to_record(self) -> dict:
         """As JSON values."""
@@ -151,30 +169,46 @@ def refine(image: sitk.Image, mask: sitk.Image, prompt: Click | Box, earlier: Se
     return Change(task.box, after, int((after != before).sum()))
 
 
-def plan(grid: Grid, prompt: Click | Box, earlier: Sequence[Click] = ()) -> Task:
-    """Which part of the array a prompt is about. Raises BadArguments: it lies outside."""
-    spacing = np.array(grid.spacing)
+def plan(grid: Grid, prompt: Click | Box, earlier: Sequence[Click] = (), wide: bool = False) -> Task:
+    """Which part of the array a prompt is about, ``wide`` for who wants to see more. Raises BadArguments: outside."""
     if isinstance(prompt, Box):
         ends = np.array([grid.index(corner) for corner in prompt.corners])
         low, high = ends.min(axis=0), ends.max(axis=0)
         if (high < -0.5).any() or (low > np.array(grid.shape) - 0.5).any():
             raise BadArguments("The box lies outside of the image.", "Draw it in the image.")
         low, high = (np.clip(end, 0, np.array(grid.shape) - 1) for end in (low, high))
-        margin = 0.25 * np.maximum(high - low, 4) + 1
     else:
         low = high = grid.index(prompt.point)
         if not grid.holds(low):
             raise BadArguments("The click lies outside of the image.", "Click into the image.")
-        margin = REACH_MM / spacing
+    margin = _margin(low, high, grid.spacing, isinstance(prompt, Box), wide)
     box = box_around(low - margin, high + margin, grid.shape)
     start = np.array([side.start for side in box])
     before = []
     for click in earlier:
-        index = grid.index(click.point)
-        if all(side.start <= i <= side.stop - 1 for i, side in zip(index, box, strict=True)):
-            before.append((tuple(index - start), click.positive))
+        index = grid.index(click.point) - start
+        if _inside(index, box):
+            before.append((tuple(index), click.positive))
     return Task(box, tuple(low - start), tuple(high - start), prompt.positive, isinstance(prompt, Box),
-                tuple(grid.spacing), tuple(before))
+                tuple(grid.spacing), tuple(before), _direction(grid))
+
+
+def _margin(low, high, spacing, is_box: bool, wide: bool = False) -> np.ndarray:
+    """Voxels around a prompt that belong to its part."""
+    if is_box:
+        return (1.0 if wide else 0.25) * np.maximum(np.subtract(high, low), 4) + 1
+    return (_WIDE_MM if wide else REACH_MM) / np.array(spacing)
+
+
+def _inside(index, box: tuple[slice, ...]) -> bool:
+    """Whether an index within a part lies in one of its voxels."""
+    return all(-0.5 <= i <= side.stop - side.start - 0.5 for i, side in zip(index, box, strict=True))
+
+
+def _direction(grid: Grid) -> tuple[float, ...]:
+    """The directions of the axes; the nearest orthonormal ones where a transform has sheared the image."""
+    left, _, right = np.linalg.svd(grid.ijk_to_lps[:3, :3] / np.array(grid.spacing[::-1]))
+    return tuple(float(x) for x in (left @ right).ravel())
 
 
 def solve(task: Task, gray: np.ndarray, before: np.ndarray) -> np.ndarray:
@@ -189,7 +223,12 @@ def solve(task: Task, gray: np.ndarray, before: np.ndarray) -> np.ndarray:
         local.seed(index, positive)
     probability = (local.box(task.low, task.high, task.positive) if task.is_box
                    else local.click(task.low, task.positive))
-    target = (probability > 0.5) == task.positive
+    return obeyed(task, (probability > 0.5) == task.positive, before)
+
+
+def obeyed(task: Task, target: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """The mask of the part when a prompt's ``target`` (bool) is added, or taken away where the prompt is negative;
+    of a click only what hangs together with its place."""
     wanted = target & (before != task.positive)
     if not task.is_box:
         here = np.clip(np.rint(task.low).astype(int), 0, np.array(before.shape) - 1)

@@ -12,6 +12,8 @@ from ..hot_spots import HotSpot
 
 #: Attributes: panel.json on the fusion, hot_spots.json on the table of hot spots.
 PANEL_ATTRIBUTE, HOT_SPOTS_ATTRIBUTE = "MRISegSuite.Panel", "MRISegSuite.HotSpots"
+#: Attribute of the fusion: SHA-256 of the result.json that it was loaded from.
+RESULT_ATTRIBUTE = "MRISegSuite.Result"
 
 
 @dataclass

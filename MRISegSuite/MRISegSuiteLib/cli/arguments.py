@@ -143,8 +143,10 @@ def parser() -> argparse.ArgumentParser:
 
     batch = command("batch", "Run a table of scans, each a job of its own; started again, it goes on where it was.")
     batch.add_argument("manifest", metavar="MANIFEST.csv",
-                       help="columns: id, input, and options of the task, such as segmentation, baseline, side")
-    batch.add_argument("--task", choices=("knee",), required=True, help="what is done with each row")
+                       help="columns: id, input, and options of the task (segmentation, baseline, masks, dates …); "
+                            "several in one cell are divided by ; (FLAIR=a.nii.gz;T1c=b.nii.gz)")
+    batch.add_argument("--task", choices=("knee", "ensemble", "compare"), required=True,
+                       help="what is done with each row")
     batch.add_argument("--out", metavar="DIR", required=True, help="a folder for each row, and tables of all")
     batch.add_argument("--workers", metavar="N", type=int, default=1, help="rows at a time (default: %(default)s)")
 
@@ -159,6 +161,14 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("path", metavar="PATH")
     remove = actions.add_parser("remove", help="delete a model that you added", allow_abbrev=False)
     remove.add_argument("id", metavar="ID")
+
+    experts = command("experts", "Show, install or remove the packages that SAM 3 and MedGemma need (transformers), "
+                                 "in a folder of their own; off by default.")
+    steps = experts.add_subparsers(dest="action", metavar="show|install|remove")
+    steps.add_parser("show", help="whether they are there (default)", allow_abbrev=False)
+    install = steps.add_parser("install", help="download and install them", allow_abbrev=False)
+    install.add_argument("--wheels", metavar="DIR", help="a folder of wheel files to install from, without a network")
+    steps.add_parser("remove", help="delete the folder", allow_abbrev=False)
 
     sign = command("sign", "Sign the PDF of a report with your own key (PAdES), or check a signature: exit code 0 "
                            "where it is valid and not a byte was changed, 1 where not.")

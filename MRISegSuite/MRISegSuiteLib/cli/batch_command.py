@@ -12,20 +12,26 @@ from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..environment import variables_for
 from ..errors import BadArguments, BadInput, Cancelled, SuiteError
 from ..files import write_text
 from ..jobs import Job, JobProcess, Result
 from ..jobs.description import FILE_NAME as JOB_FILE
 from .arguments import check_together, parse
-from .jobs_commands import POLL_EVERY_S, end_requests, knee_job
+from .jobs_commands import POLL_EVERY_S, compare_job, end_requests, ensemble_job, knee_job
 from .progress_lines import duration
 from .scene_step import add_scene
 from .worker_python import WorkerPython
 
-#: Columns that are no option of the command: the name of the row, and the scan.
+_JOBS = {"knee": knee_job, "ensemble": ensemble_job, "compare": compare_job}
+#: Columns that are no option of the command: the name of the row, and the scan (of ensemble and compare: several).
 _ID, _INPUT = "id", "input"
-#: Options whose value is a file or several (divided by ;), relative to the manifest.
-_PATHS = ("segmentation", "baseline", "echoes")
+#: Options whose value is a file, relative to the manifest; those that may be several things, divided by ;; those that
+#: are there (yes) or not (no); and those that are given once for each thing.
+_PATHS = ("segmentation", "baseline", "echoes", "masks", "registration-masks", "sam3", "medgemma")
+_SEVERAL = ("echoes", "masks", "registration-masks", "dates", "prompt")
+_SWITCHES = ("without-calibration", "jacobian")
+_REPEATED = ("prompt",)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,80}")
 
 
@@ -122,16 +128,41 @@ def _job_of(line: dict[str, str], task: str, base: Path, folder: Path) -> Job:
     """The job that the task's command would make of these options."""
     words = [task]
     if line.get(_INPUT):
-        words.append(str(base / line[_INPUT]))
+        scans = [line[_INPUT]] if task == "knee" else _parts(line[_INPUT])
+        words += [_input(scan, base) for scan in scans]
     for option, value in line.items():
-        if not value or option == _INPUT:
-            continue
-        values = [str(base / part.strip()) for part in value.split(";")] if option in _PATHS else [value]
-        words += [f"--{option}", *values]
+        if value and option != _INPUT:
+            words += _option(option, value, base)
     words += ["--out", str(folder)]
     arguments = _parsed(words)
     check_together(arguments)
-    return knee_job(arguments)
+    return _JOBS[task](arguments)
+
+
+def _option(option: str, value: str, base: Path) -> list[str]:
+    """A cell as words of the command line."""
+    if option in _SWITCHES:
+        if value.lower() not in ("yes", "no"):
+            raise BadArguments(f"{option} is {value!r}.", "Write yes or no.")
+        return [f"--{option}"] if value.lower() == "yes" else []
+    values = _parts(value) if option in _SEVERAL else [value]
+    if option in _PATHS:
+        values = [str(base / part) for part in values]
+    if option in _REPEATED:
+        return [word for part in values for word in (f"--{option}", part)]
+    return [f"--{option}", *values]
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(";") if part.strip()]
+
+
+def _input(text: str, base: Path) -> str:
+    """A scan relative to the manifest; ``FLAIR=scan.nii.gz`` keeps what it is called."""
+    channel, equals, path = text.partition("=")
+    if equals and not (base / text).exists():
+        return f"{channel}={base / path.strip()}"
+    return str(base / text)
 
 
 def _parsed(words: list[str]) -> Namespace:
@@ -178,7 +209,7 @@ def _run(rows: list[_Row], workers: int, worker: WorkerPython, asked) -> None:
 def _started(row: _Row, worker: WorkerPython) -> bool:
     try:
         row.process = JobProcess.for_job(
-            row.job, row.folder, python=worker.executable, environment=worker.environment)
+            row.job, row.folder, python=worker.executable, environment=variables_for(row.job, worker.environment))
         row.process.start()
     except SuiteError as error:
         row.status, row.message = "failed", str(error)

@@ -10,6 +10,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..environment import variables_for
 from ..errors import BadArguments, BadInput
 from ..images.channels import channel_of
 from ..jobs import Job, JobProcess, Result
@@ -183,7 +184,8 @@ def run_job(job: Job, folder: Path, worker: WorkerPython) -> int:
         SuiteError: what stopped it before the worker was started.
     """
     begin = time.monotonic()
-    process = JobProcess.for_job(job, folder, python=worker.executable, environment=worker.environment)
+    process = JobProcess.for_job(job, folder, python=worker.executable,
+                                 environment=variables_for(job, worker.environment))
     lines = ProgressLines()
     with end_requests() as asked:
         process.start()

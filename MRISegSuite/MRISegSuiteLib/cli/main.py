@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from ..errors import Cancelled, SuiteError
-from . import batch_command, jobs_commands, models_command, sign_command, test_command
+from . import batch_command, experts_command, jobs_commands, models_command, sign_command, test_command
 from .arguments import check_together, parse
 from .worker_python import WorkerPython
 
@@ -17,6 +17,7 @@ _COMMANDS = {
     "batch": batch_command.batch,
     "run": jobs_commands.run,
     "sign": sign_command.sign,
+    "experts": experts_command.experts,
     "models": models_command.models,
     "test": test_command.test,
 }

@@ -20,11 +20,12 @@ from ..errors import DiskFull, SuiteError, WorkerCrashed, error_from_write
 from ..files import replace, write_json
 from ..jobs import Job, JobProcess, JobState, Result
 from ..jobs.tasks import EXTRA_TASKS_VARIABLE
-from .packages import PACKAGES, pip_steps
+from .packages import LARGE_MODELS, PACKAGES, pip_steps
 from .worker_environment import MANIFEST, TORCH_INDEXES, WorkerEnvironment
 
-# A package that both Slicer and the folder hold must be Slicer's version: they meet in one process.
-_SLICERS_OWN = ("numpy", "scipy", "SimpleITK", "vtk", "pydicom", "pillow", "packaging", "python-dateutil", "requests")
+# A package that both Slicer (or the worker) and the folder hold must be the same version: they meet in one process.
+_SLICERS_OWN = ("torch", "numpy", "scipy", "SimpleITK", "vtk", "pydicom", "pillow", "packaging", "python-dateutil",
+                "requests")
 _TASK = "install_environment"
 
 
@@ -46,7 +47,7 @@ class InstallProcess:
             "accelerator": accelerator,
         }
         # The task is known to this one worker only: a job file from elsewhere must not install packages.
-        variables = dict(os.environ) | {EXTRA_TASKS_VARIABLE: f"{_TASK}={__name__}:run"}
+        variables = environment.variables_to_install() | {EXTRA_TASKS_VARIABLE: f"{_TASK}={__name__}:run"}
         self._process = JobProcess.for_job(Job(_TASK, {}, parameters), self.folder,
                                            python=str(environment.python), environment=variables)
         self._process.start()
@@ -74,7 +75,7 @@ class InstallProcess:
 def run(job: Job, context) -> Result:
     """The task: fill the folder ``target`` (worker process)."""
     target = Path(job.parameters["target"])
-    packages = [package for package in PACKAGES if package.name in job.parameters["packages"]]
+    packages = [package for package in (*PACKAGES, *LARGE_MODELS) if package.name in job.parameters["packages"]]
     aside = _aside(target)
     shutil.rmtree(aside, ignore_errors=True)
     try:

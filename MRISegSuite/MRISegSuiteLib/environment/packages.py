@@ -45,6 +45,16 @@ PACKAGES = (
     Package("pyHanko>=0.25", "pyhanko", 46),
 )
 
+# What SAM 3 and MedGemma need on top; pinned, because their classes change from one version to the next. None of them
+# brings torch along.
+LARGE_MODELS = (
+    Package("transformers==5.24.0", "transformers.models.sam3_tracker_video.modeling_sam3_tracker_video", 120),
+    Package("tokenizers==0.23.3", "tokenizers", 12),
+    Package("safetensors==0.8.0", "safetensors", 2),
+    # with what it needs, and numpy again
+    Package("huggingface_hub==2.4.0", "huggingface_hub", 110),
+)
+
 
 def pip_steps(packages, python: str, target: str | None = None, wheels: str | None = None,
               constraints: str | None = None, torch_index: str | None = None) -> list[list[str]]:

@@ -54,6 +54,9 @@ class WorkerEnvironment:
         python: the Python of the worker; by default this one (inside Slicer ``sys.executable`` is PythonSlicer).
     """
 
+    #: What has to be there.
+    packages = PACKAGES
+
     def __init__(self, folder=None, python=None):
         self.folder = Path(folder) if folder is not None else None
         self.python = Path(python or sys.executable)
@@ -66,8 +69,11 @@ class WorkerEnvironment:
         if not chosen and not in_slicer:
             return cls()
         # Compiled packages belong to one version of Python, so every Slicer with another Python has its own folder.
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        return cls(chosen or user_data_folder() / f"WorkerPython-{version}", _python_slicer() if in_slicer else None)
+        return cls(chosen or folder_of_this_python("WorkerPython"), _python_slicer() if in_slicer else None)
+
+    def variables_to_install(self) -> dict:
+        """The environment variables of the process that installs: it must not see the folder that it replaces."""
+        return dict(os.environ)
 
     def environment_variables(self) -> dict:
         """All environment variables for the worker process, ready for ``JobProcess(environment=…)``."""
@@ -80,7 +86,7 @@ class WorkerEnvironment:
     def status(self) -> EnvironmentStatus:
         """What is there; reads package metadata only and imports nothing."""
         versions, missing = {}, []
-        for package in PACKAGES:
+        for package in self.packages:
             version = self._version_of(package)
             if version is None:
                 missing.append(package.name)
@@ -106,8 +112,8 @@ class WorkerEnvironment:
     def packages_to_install(self) -> list[Package]:
         """What an installation would fetch. torch is left out where this Python has it (PyTorch extension)."""
         if self.folder is None:
-            return [p for p in PACKAGES if self._version_of(p) is None]
-        return [p for p in PACKAGES if not (p is TORCH and importlib.util.find_spec("torch") is not None)]
+            return [p for p in self.packages if self._version_of(p) is None]
+        return [p for p in self.packages if not (p is TORCH and importlib.util.find_spec("torch") is not None)]
 
     def megabytes_to_install(self, accelerator: str = "cpu") -> int:
         """About how much room an installation takes; show it before :meth:`start_install`."""
@@ -175,6 +181,11 @@ class WorkerEnvironment:
         if self.folder is None or not (self.folder / MANIFEST).is_file():
             return None
         return json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
+
+
+def folder_of_this_python(name: str) -> Path:
+    """A folder of packages in the user's data, for this version of Python."""
+    return user_data_folder() / f"{name}-{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def _python_slicer() -> str:

@@ -15,6 +15,7 @@ TASKS = {
     "ensemble": "EnsembleReviewLib.pipeline:run",
     "feedback": "EnsembleReviewLib.feedback.saving:run",
     "feedback_export": "EnsembleReviewLib.feedback.saving:run_export",
+    "review_images": "EnsembleReviewLib.reopening:run",
     "probe": "MRISegSuiteLib.environment.probe:run",
 }
 

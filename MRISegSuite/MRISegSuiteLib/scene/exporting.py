@@ -158,8 +158,9 @@ def write_segmentation_for_job(segmentationNode, volumeNode, known_names, folder
     return _write(image, Path(folder) / "segmentation.nrrd"), labels, warnings
 
 
-def write_masks_for_job(segmentationNode, volumeNode, path) -> tuple[Path, list[str]]:
-    """Write every segment as a mask of its own, also where segments overlap or are empty, with its name.
+def write_masks_in_steps(segmentationNode, volumeNode, path):
+    """Write every segment as a mask of its own, also where segments overlap or are empty, with its name; a generator
+    that yields between segments (see MRISegSuiteLib.steps).
 
     Args:
         segmentationNode: the segmentation; not changed.
@@ -177,15 +178,15 @@ def write_masks_for_job(segmentationNode, volumeNode, path) -> tuple[Path, list[
     ids = [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
     if not ids:
         raise WrongContent(f'The segmentation "{segmentationNode.GetName()}" has no segment.', "Choose another one.")
-    if segmentation.GetNumberOfLayers(BINARY_LABELMAP) == 1 and len(ids) < 256:
-        # Nothing overlaps: one label map holds them all, and is made many times faster than one for each segment.
-        places = {segment_id: (0, value) for value, segment_id in enumerate(ids, start=1)}
-        values = {segment_id: value for segment_id, (_, value) in places.items()}
-        layered, _ = label_image_of_segmentation(segmentationNode, values, volumeNode)
-    else:
-        places = {segment_id: (layer, 1) for layer, segment_id in enumerate(ids)}
-        images = [label_image_of_segmentation(segmentationNode, {segment_id: 1}, volumeNode)[0] for segment_id in ids]
-        layered = sitk.Compose(images) if len(images) > 1 else images[0]
+    places, images = {}, []
+    for layer, members in enumerate(_layers(segmentation, ids)):
+        # Those of a layer do not overlap: one label map holds them all, and is made faster than one for each.
+        values = {segment_id: value for value, segment_id in enumerate(members, start=1)}
+        places |= {segment_id: (layer, value) for segment_id, value in values.items()}
+        images.append(label_image_of_segmentation(segmentationNode, values, volumeNode)[0])
+        yield
+    layered = sitk.Compose(images) if len(images) > 1 else images[0]
+    yield
     names = [segmentation.GetSegment(segment_id).GetName() for segment_id in ids]
     for number, name in enumerate(names):
         layer, value = places[ids[number]]
@@ -193,6 +194,15 @@ def write_masks_for_job(segmentationNode, volumeNode, path) -> tuple[Path, list[
         for key, text in fields.items():
             layered.SetMetaData(f"Segment{number}_{key}", text)
     return _write(layered, Path(path)), names
+
+
+def _layers(segmentation, ids: list[str]) -> list[list[str]]:
+    """The segments by the label map that they share, at most 255 in one; those without a label map first."""
+    groups: dict[int, list[str]] = {}
+    for segment_id in ids:
+        groups.setdefault(segmentation.GetLayerIndex(segment_id, BINARY_LABELMAP), []).append(segment_id)
+    return [members[start:start + 255] for _, members in sorted(groups.items())
+            for start in range(0, len(members), 255)]
 
 
 def _write(image: sitk.Image, path: Path) -> Path:

@@ -1,7 +1,7 @@
 """What the logics of modules share: one job at a time, in a process of its own, its results loaded at the end.
 
-The scene is read before the job starts (at once, or a step at each poll) and written after it ended, never in between,
-so a failed or canceled run leaves the scene as it was. Nothing here opens a dialog or needs Qt.
+The scene is read before the job starts (in steps where that takes a while) and written after it ended, never in
+between, so a failed or canceled run leaves the scene as it was. Nothing here opens a dialog or needs Qt.
 """
 
 from __future__ import annotations
@@ -10,34 +10,34 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from inspect import isgenerator
 from pathlib import Path
 
 import slicer
 
-from ..environment import WorkerEnvironment
+from ..environment import WorkerEnvironment, variables_for
 from ..errors import BadArguments, BadInput
-from ..jobs import JobProcess, JobState
+from ..jobs import Job, JobProcess, JobState
 from ..steps import all_at_once
 from .node_names import error_with_node_names, with_node_names
 
 _POLL_EVERY_S = 0.1
+#: :meth:`JobLogic.poll` exports from the scene for about that long; a single step may take longer.
+_EXPORT_FOR_S = 0.05
 #: Folder inside the job folder for what is exported from the scene.
 INPUTS = "input"
 
 
 @dataclass
 class _Run:
-    """A run: ``writing`` are the steps that read the scene, ``process`` is None until they are done."""
-
+    process: JobProcess | None  # None while the scene is read
     folder: Path
     load: Callable
-    environment: dict | None
-    writing: Generator | None = None
-    process: JobProcess | None = None
-    warnings: list = field(default_factory=list)
-    nodeNames: dict = field(default_factory=dict)
+    warnings: list
+    nodeNames: dict
+    environment: dict | None = None
+    steps: Generator | None = None  # of reading the scene
 
 
 class JobLogic:
@@ -66,32 +66,25 @@ class JobLogic:
         return self._folder
 
     def poll(self) -> JobState:
-        """Where the run stands. Cheap (one small file); does the next step where the scene is read in steps.
+        """Where the run stands. Cheap (one small file); only reads the scene, a step at a time before the job starts.
 
         Raises:
-            SuiteError: the scene cannot be read, or the job cannot start; the run is over.
+            SuiteError: the scene cannot be read, or the job cannot start; :meth:`cancel` the run then.
         """
         run = self._current()
-        if run.process is not None:
-            return run.process.poll()
-        try:
-            next(run.writing)
-        except StopIteration as end:
-            self._launch(run, *end.value)
-        except BaseException:
-            self._run = None
-            _remove_inputs(run.folder)
-            raise
-        return JobState("running", "Reading the scene")
+        if run.steps is not None:
+            self._export(run)
+            return JobState(stage="Reading the scene")
+        return run.process.poll()
 
     def cancel(self) -> None:
         """End the run with its whole process tree; the scene stays as it is. Does nothing when nothing runs."""
         if self._run is not None:
             run, self._run = self._run, None
-            if run.process is not None:
-                run.process.cancel()
+            if run.steps is not None:
+                run.steps.close()
             else:
-                run.writing.close()
+                run.process.cancel()
             _remove_inputs(run.folder)
 
     def finish(self):
@@ -109,7 +102,7 @@ class JobLogic:
         it was.
         """
         run = self._current()
-        state = run.process.poll() if run.process is not None else JobState("running")
+        state = self.poll()
         if state.status == "running":
             raise BadArguments("The run has not finished yet.", "Wait for it, or cancel it.")
         try:
@@ -128,8 +121,8 @@ class JobLogic:
 
         Args:
             writeJob: called with the job folder; writes job.json and its input files (into ``INPUTS``) and returns
-                warnings, and file -> name of the node that it holds. Where that takes a while it is a generator of
-                steps that returns them (see MRISegSuiteLib.steps): each :meth:`poll` does one.
+                warnings, and file -> name of the node that it holds; or a generator that does so in steps, which
+                :meth:`poll` goes through.
             load: called with the job folder when the job is done; a generator of steps (see MRISegSuiteLib.steps)
                 that adds nodes to the scene in the last one and returns an object with a list ``warnings``.
             jobFolder: a new or empty folder that keeps the files; a temporary one by default.
@@ -141,32 +134,36 @@ class JobLogic:
         if self._run is not None:
             raise BadArguments("A run is under way already.", "Wait for it, or cancel it.")
         folder = self._folder = self._newFolder(jobFolder)
+        run = _Run(None, folder, load, [], {}, environment)
         try:
             written = writeJob(folder)
+            if isgenerator(written):
+                run.steps = written
+            else:
+                run.warnings, run.nodeNames = written
+                self._startProcess(run)
         except BaseException:
             _remove_inputs(folder)
             raise
-        run = _Run(folder, load, environment)
-        if isgenerator(written):
-            run.writing = written
-            self._run = run
-        else:
-            self._launch(run, *written)
-
-    def _launch(self, run: _Run, warnings: list, nodeNames: dict) -> None:
-        """The files are there: start the process."""
-        run.warnings, run.nodeNames = warnings, nodeNames
-        self._run = None
-        try:
-            worker = WorkerEnvironment.default()
-            variables = worker.environment_variables() if run.environment is None else run.environment
-            process = JobProcess(run.folder, python=str(worker.python), environment=variables)
-            process.start()
-        except BaseException:
-            _remove_inputs(run.folder)
-            raise
-        run.process = process
         self._run = run
+
+    def _export(self, run: _Run) -> None:
+        """The next steps of reading the scene, and the start of the job after the last one."""
+        begin = time.monotonic()
+        try:
+            while time.monotonic() - begin < _EXPORT_FOR_S:
+                next(run.steps)
+        except StopIteration as end:
+            run.warnings, run.nodeNames = end.value
+            self._startProcess(run)
+            run.steps = None
+
+    def _startProcess(self, run: _Run) -> None:
+        worker, variables = WorkerEnvironment.default(), run.environment
+        if variables is None:
+            variables = variables_for(Job.read(run.folder), worker.environment_variables())
+        run.process = JobProcess(run.folder, python=str(worker.python), environment=variables)
+        run.process.start()
 
     def waitForJob(self, progress=None):
         """Wait for the run and :meth:`finish` it; ``progress`` is called with each JobState meanwhile."""
@@ -174,8 +171,7 @@ class JobLogic:
             while (state := self.poll()).status == "running":
                 if progress is not None:
                     progress(state)
-                if self._run.process is not None:
-                    time.sleep(_POLL_EVERY_S)
+                time.sleep(_POLL_EVERY_S)
         except BaseException:  # Ctrl+C, or an error in the caller's progress function: leave no process behind
             self.cancel()
             raise

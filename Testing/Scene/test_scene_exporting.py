@@ -8,8 +8,11 @@ import vtk
 from scene_helpers import DIRECTIONS, put_under, rotation
 
 from MRISegSuiteLib.errors import BadInput, UnwritableOutput, WrongContent
-from MRISegSuiteLib.scene.exporting import image_of_volume, write_volume_for_job
+from MRISegSuiteLib.images.segmentation_files import read_masks
+from MRISegSuiteLib.scene.exporting import image_of_volume, write_masks_in_steps, write_volume_for_job
+from MRISegSuiteLib.scene.segmentations import SegmentLook, add_layer, new_segmentation_node
 from MRISegSuiteLib.scene.volumes import new_volume_node
+from MRISegSuiteLib.steps import all_at_once
 
 
 @pytest.fixture(params=DIRECTIONS, ids=str)
@@ -101,3 +104,23 @@ def test_a_folder_that_cannot_be_made(scene, tmp_path):
     node = new_volume_node(scene, "v", sitk.Image(3, 3, 3, sitk.sitkUInt8))
     with pytest.raises(UnwritableOutput, match="file"):
         write_volume_for_job(node, tmp_path / "file" / "input")
+
+
+def test_segments_that_share_a_layer_and_segments_that_overlap_are_written_as_they_are(scene, tmp_path):
+    """Two segments in one label map, a third over both, and an empty one."""
+    volume = new_volume_node(scene, "v", sitk.GetImageFromArray(np.zeros((6, 8, 10), np.int16)))
+    base = np.zeros((6, 8, 10), np.uint8)
+    base[1:3], base[3:5] = 1, 2
+    over = np.zeros((6, 8, 10), np.uint8)
+    over[2:4, 2:5] = 1
+    looks = [SegmentLook(name, f"Part {name}", (1, 0, 0), "") for name in "abc"]
+    node = new_segmentation_node(scene, "s", sitk.GetImageFromArray(base), {"a": 1, "b": 2}, looks[:2], volume,
+                                 closed_surfaces=False)
+    add_layer(node, sitk.GetImageFromArray(over), {"c": 1}, looks[2:], volume)
+    node.GetSegmentation().AddEmptySegment("d", "Part d")
+    path, names = all_at_once(write_masks_in_steps(node, volume, tmp_path / "m.seg.nrrd"))
+    assert sitk.ReadImage(str(path)).GetNumberOfComponentsPerPixel() <= 3 and names == [f"Part {n}" for n in "abcd"]
+    _, masks = read_masks(path)
+    found = {name.lower().replace(" ", "_"): mask for name, mask in masks.items()}
+    for name, wanted in {"a": base == 1, "b": base == 2, "c": over == 1, "d": over > 1}.items():
+        np.testing.assert_array_equal(found[f"part_{name}"], wanted)

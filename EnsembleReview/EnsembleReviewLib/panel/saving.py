@@ -81,8 +81,9 @@ class SavingRun:
             "decisions": [{"hot_spot": n} | entry for n, entry in sorted(case.decisions().items())],
             "keep_images": keep_images,
         }
+        self._after: sitk.Image | None = None
         if self.origin != REJECTED:
-            self._inputs["after"] = self._write(case.nodes.fusion, values, "after")
+            self._after = self._image(case.nodes.fusion, values)  # now: the person goes on and may change it
         self._steps = self._export(values)
 
     def poll(self) -> bool:
@@ -126,6 +127,10 @@ class SavingRun:
 
     def _export(self, values: dict[str, int]) -> Iterator[bool]:
         case = self.case
+        if self._after is not None:
+            self._inputs["after"] = self._written(self._after, "after")
+            self._after = None
+            yield True
         self._inputs["before"] = self._write(case.before, values, "before")
         yield True
         for number, volume in enumerate(self._volumes):
@@ -154,6 +159,12 @@ class SavingRun:
         return segment_id if made is not None else tumor_name(segment.GetName())
 
     def _write(self, segmentationNode, values: dict[str, int], name: str) -> str:
+        return self._written(self._image(segmentationNode, values), name)
+
+    def _written(self, image: sitk.Image, name: str) -> str:
+        return str(write_image(image, self._folder / f"{name}.nrrd", compress=False))
+
+    def _image(self, segmentationNode, values: dict[str, int]) -> sitk.Image:
         there = set(segmentationNode.GetSegmentation().GetSegmentIDs())
         present = {segment_id: value for segment_id, value in values.items() if segment_id in there}
         if present:
@@ -162,7 +173,7 @@ class SavingRun:
             like = image_of_volume(self._volumes[0])
             image = sitk.Image(like.GetSize(), sitk.sitkUInt8)
             image.CopyInformation(like)
-        return str(write_image(image, self._folder / f"{name}.nrrd", compress=False))
+        return image
 
     def _fusion(self) -> dict:
         """How the case was fused, and the hash of its result, by which the case is found again in a folder."""

@@ -263,6 +263,23 @@ def test_known_growth_lies_within_the_interval(scale_limits, widest):
     assert wrong <= 5
 
 
+def test_the_interval_holds_for_lesions_smaller_than_a_slice_is_thick():
+    random = np.random.default_rng(5)
+    held = []
+    growth, spacing = 1.4, np.array((0.6, 0.6, 5.0))
+    for _ in range(250):
+        evidence, first = [], random.uniform(2, 4, 3)
+        for semi_axes in (first, first * growth ** (1 / 3)):
+            image = phantoms.grid(2 * np.ceil((semi_axes + spacing) / spacing).astype(int) + 3, spacing)
+            center = random.uniform(-0.5, 0.5, 3) * spacing
+            one = find_lesions(phantoms.draw(image, (center, np.diag(semi_axes))), smallest_mm3=0.0)
+            evidence.append(VolumeEvidence(one.volume_mm3, one.variance_mm6))
+        interval = log_interval(*evidence, NOTHING_ELSE)
+        if interval is not None:  # not missed between two slices
+            held.append(interval.low <= math.log(growth) <= interval.high)
+    assert len(held) > 180 and np.mean(held) > 0.91  # 95 % but for chance; it was 84 %
+
+
 # lesions over time
 
 

@@ -142,7 +142,11 @@ def _measured(label: int, cut: CutMask, found: np.ndarray, number: int, box, axi
     spread = (axes * np.maximum(values, 1 / 12)) @ axes.T
     volume = len(indices) * grid.voxel_mm3
     covariance = grid.steps @ spread @ grid.steps.T
-    variance = partial_volume_variance(volume, covariance, grid.steps) * unevenness(array, covariance, grid.steps)
+    uneven = unevenness(array, covariance, grid.steps)
+    variance = partial_volume_variance(volume, covariance, grid.steps) * uneven
+    thin = _thinner(covariance, array, grid)
+    if thin is not None:
+        variance = max(variance, partial_volume_variance(volume, thin, grid.steps, volume_is_sure=False) * uneven)
     return Lesion(
         label=label,
         volume_mm3=volume,
@@ -150,3 +154,21 @@ def _measured(label: int, cut: CutMask, found: np.ndarray, number: int, box, axi
         diameters=measure_diameters(CutMask(array, grid, whole_first), axis),
         variance_mm6=variance,
     )
+
+
+def _thinner(covariance: np.ndarray, array: np.ndarray, grid: Grid) -> np.ndarray | None:
+    """Second moments (mm2) of a lesion in a single slice, if it is no thicker than it is wide; None for others.
+
+    One slice tells nothing of a thickness below two of its own. A lesion that is smaller in the slice than the slice
+    is thick was met by chance, and might as well have been missed.
+    """
+    for axis in range(3):
+        if array.any(axis=tuple(a for a in range(3) if a != 2 - axis)).sum() != 1:
+            continue
+        normal = np.linalg.inv(grid.steps)[axis]
+        normal = normal / np.linalg.norm(normal)
+        across = float(normal @ covariance @ normal)
+        wide = (np.trace(covariance) - across) / 2
+        if wide < across:
+            return covariance + (wide - across) * np.outer(normal, normal)
+    return None

@@ -45,17 +45,24 @@ def unevenness(mask: np.ndarray, covariance: np.ndarray, steps: np.ndarray) -> f
     return max(1.0, faces / expected)
 
 
-def partial_volume_variance(volume_mm3: float, covariance: np.ndarray, steps: np.ndarray) -> float:
+def partial_volume_variance(
+    volume_mm3: float, covariance: np.ndarray, steps: np.ndarray, volume_is_sure: bool = True
+) -> float:
     """Variance (mm6) of the volume of an ellipsoid over all positions on a voxel grid.
 
     Args:
         volume_mm3: its volume.
         covariance: its second central moments (3 x 3, mm2); only their ratios count, the volume gives the size.
+        volume_is_sure: False takes the size from the moments as well, and gives the variance of the share of it that
+            ``volume_mm3`` shows.
         steps: 3 x 3, columns are the steps between neighboring voxels, mm, in the frame of ``covariance``.
     """
     values, axes = np.linalg.eigh(covariance)
     semi_axes = np.sqrt(np.maximum(values, 1e-12))
-    semi_axes *= (volume_mm3 / (4 / 3 * np.pi * np.prod(semi_axes))) ** (1 / 3)
+    if volume_is_sure:
+        semi_axes *= (volume_mm3 / (4 / 3 * np.pi * np.prod(semi_axes))) ** (1 / 3)
+    else:
+        semi_axes *= np.sqrt(5)  # an ellipsoid's variance along an axis is a fifth of the squared semi-axis
     n = np.arange(-_TERMS, _TERMS + 1)
     lattice = np.stack(np.meshgrid(n, n, n, indexing="ij"), axis=-1).reshape(-1, 3)
     lattice = lattice[len(lattice) // 2 + 1 :]  # half of it: k and -k give the same

@@ -127,25 +127,29 @@ def test_train_leave_out_publish_and_use(training, brain, tmp_path):
 
 
 def test_generated_tumors_are_what_they_are_called(training):
-    from glioma_training.virtual_tumors import FLUID, WHITE, virtual_case
+    from glioma_training.virtual_heads import FLUID, WHITE
+    from glioma_training.virtual_tumors import virtual_case
 
     tissues = np.zeros((44, 50, 44), np.uint8)
     tissues[4:40, 4:46, 4:40] = WHITE
     tissues[18:26, 14:36, 19:25] = FLUID
-    seen = 0
+    seen = bright = 0
     for seed in range(4):
         images, truths = virtual_case(tissues, tissues == FLUID, np.random.default_rng(seed))
         again, same = virtual_case(tissues, tissues == FLUID, np.random.default_rng(seed))
         assert (images == again).all() and (truths == same).all()
-        image, (tumor, core, enhancing) = images[0], truths
+        (image, t1c), (tumor, core, enhancing) = images, truths
         assert image.shape == tumor.shape == tissues.shape and image[0, 0, 0] == 0 and not tumor[image == 0].any()
         assert not (core & ~tumor).any() and not (enhancing & ~core).any()
         if tumor.any():
             seen += 1
-            edge = tumor & ~np.roll(tumor, 2, 1)
-            around = np.roll(tumor, -4, 1) & ~tumor & (image > 0)
-            assert np.median(image[edge]) > np.median(image[around])
-    assert seen >= 2
+            edema = tumor & ~core
+            around = np.roll(tumor, -4, 1) & ~tumor & (tissues == WHITE) & (image > 0)
+            assert np.median(image[edema]) > np.median(image[around])
+            if enhancing.any():
+                bright += 1
+                assert np.median(t1c[enhancing]) > np.median(t1c[edema])
+    assert seen >= 3 and bright >= 1
 
 
 def _as_image(array, like):

@@ -88,6 +88,13 @@ def performance(expert: Expert, scores: dict) -> list[dict]:
             data = f"BraTS 2018, {case}" if case.startswith("case_") else case
             rows.append({"data": data, "metric": "Dice", "structure": structure, "value": round(value, 4), "n": 1,
                          "note": what})  # fmt: skip
+    for case, names in scores.get("other_source", {}).items():
+        rows += [{"data": f"TCIA, {case}, never trained on; against the majority of five published algorithms",
+                  "metric": "Dice", "structure": structure, "value": round(value, 4), "n": 1}
+                 for structure, value in names.get(expert.id, {}).items()]  # fmt: skip
+    for structure, values in scores.get("generated", {}).get(expert.id, {}).items():
+        rows.append(_mean_row("generated tumors that were held out, after the training on generated ones", structure,
+                              dict(enumerate(values))))
     panel = {case: names["majority"][WHOLE] for case, names in scores["dice"].items() if "majority" in names}
     if expert.channels == ("FLAIR",):
         what = f"{len(panel)} real cases, majority of the three experts on FLAIR, each left out of their trainings"
@@ -95,7 +102,7 @@ def performance(expert: Expert, scores: dict) -> list[dict]:
     return rows
 
 
-def _mean_row(data: str, structure: str, values: dict[str, float]) -> dict:
+def _mean_row(data: str, structure: str, values: dict) -> dict:
     numbers = list(values.values())
     return {"data": data, "metric": "Dice", "structure": structure, "value": round(float(np.mean(numbers)), 4),
             "sd": round(float(np.std(numbers, ddof=1)), 4), "n": len(numbers)}  # fmt: skip

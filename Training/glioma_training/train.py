@@ -24,9 +24,9 @@ from .cases import LABEL_MAPS_FOLDER, real_cases
 from .experts import EXPERTS, Expert
 from .samples import Samples, generated_arrays, real_arrays
 
-GENERATED_CASES = 48
+GENERATED_CASES = 200
 SEED = 20261127
-GENERATED_RATE, REAL_RATE = 3e-3, 2e-3
+GENERATED_RATE = 3e-3
 
 
 def loss_of(logits: torch.Tensor, truth: torch.Tensor, missed: float = 1.0) -> torch.Tensor:
@@ -45,6 +45,9 @@ def loss_of(logits: torch.Tensor, truth: torch.Tensor, missed: float = 1.0) -> t
 
 def fit(network: torch.nn.Module, samples: Samples, steps: int, rate: float, name: str) -> torch.nn.Module:
     """Train for some steps; returns the exponential mean of the weights."""
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv3d):
+            module.to(memory_format=torch.channels_last_3d)  # a third faster on a CPU
     mean = copy.deepcopy(network)
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-3)
     smooth = None
@@ -53,7 +56,7 @@ def fit(network: torch.nn.Module, samples: Samples, steps: int, rate: float, nam
             group["lr"] = rate * min(1, (step + 1) / 20) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
         image, truth = samples.batch()
         with torch.autocast("cpu", torch.bfloat16):
-            logits = network(image)
+            logits = network(image.contiguous(memory_format=torch.channels_last_3d))
         loss = loss_of(logits, truth, samples.expert.missed)
         optimizer.zero_grad()
         loss.backward()
@@ -64,7 +67,7 @@ def fit(network: torch.nn.Module, samples: Samples, steps: int, rate: float, nam
             for slow, fast in zip(mean.parameters(), network.parameters()):
                 slow.lerp_(fast, 1 - keep)
         smooth = loss.item() if smooth is None else 0.96 * smooth + 0.04 * loss.item()
-        if (step + 1) % 20 == 0:
+        if (step + 1) % 50 == 0:
             spent = time.process_time()
             print(f"{name}: step {step + 1} of {steps}, loss {smooth:.3f}, {spent:.0f} CPU-s", flush=True)
     return mean
@@ -77,10 +80,15 @@ def save(path: Path, weights: dict) -> None:
     os.replace(aside, path)
 
 
+def generated_name(expert: Expert) -> str:
+    """The file of the weights after the generated tumors."""
+    return f"{expert.id}_generated.pt"
+
+
 def run_name(expert: Expert, left_out: str | None) -> str:
     """The file of a training's weights."""
     if not expert.real:
-        return f"{expert.id}_generated.pt"
+        return generated_name(expert)
     return f"{expert.id}_{'without_' + left_out if left_out else 'all'}.pt"
 
 
@@ -92,7 +100,7 @@ def train(expert: Expert, data: Path, out: Path, left_out: str | None, generated
     network = expert.network()
     maps = sorted((data / LABEL_MAPS_FOLDER).glob("*.nii.gz"))
     generated = [generated_arrays(number, maps, expert, out / "cache", SEED) for number in range(generated_cases)]
-    first = out / f"{expert.id}_generated.pt"
+    first = out / generated_name(expert)
     if not first.exists():
         steps = expert.generated_steps if generated_steps is None else generated_steps
         samples = Samples([], generated, expert, np.random.default_rng(SEED))
@@ -109,7 +117,7 @@ def train(expert: Expert, data: Path, out: Path, left_out: str | None, generated
     steps = expert.real_steps if real_steps is None else real_steps
     name = f"{expert.id}, without {left_out}" if left_out else f"{expert.id}, all"
     samples = Samples(real, generated, expert, np.random.default_rng(SEED))
-    mean = fit(network, samples, steps, REAL_RATE, name)
+    mean = fit(network, samples, steps, expert.real_rate, name)
     path = out / run_name(expert, left_out)
     save(path, mean.state_dict())
     return path

@@ -276,7 +276,7 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, VTKObservationMixi
         selector.clear()
         selector.addItem(_("None"), "")
         for card in Registry().cards():
-            if card.backend not in SHAPE_BACKENDS:
+            if card.backend not in SHAPE_BACKENDS and len(card.channels) == 1:  # a timepoint is one image
                 selector.addItem(card.title, card.id)
         selector.setCurrentIndex(max(0, selector.findData(chosen)))
         self._updating = False

@@ -1,7 +1,7 @@
 """Dice of each expert and of the panel, through the code that users run.
 
     PYTHONPATH=MRISegSuite:EnsembleReview:Training python -m glioma_training.evaluate --data FOLDER --run RUN
-        --out scores.json [--masks FOLDER]
+        --out scores.json [--expert glioma-regions] [--masks FOLDER]
 
 For every real case the networks trained without it are published into the run's folder and asked as the ensemble
 task asks them, on the image as it is; their answers are fused as it fuses them. The networks of all cases are asked
@@ -41,9 +41,9 @@ HELD_OUT_CASES = 20
 _LEAST_ML = 0.5
 
 
-def experts_for(case: GliomaCase) -> list[Expert]:
+def experts_for(case: GliomaCase, experts: Sequence[Expert]) -> list[Expert]:
     """Those whose figures a case gives: FLAIR alone, or FLAIR and T1c."""
-    return [expert for expert in EXPERTS.values() if set(expert.channels) == set(case.files)]
+    return [expert for expert in experts if set(expert.channels) == set(case.files)]
 
 
 def answer(expert: Expert, weights: Path, models: Path, images: Sequence[sitk.Image], names: Sequence[str]) -> Opinion:
@@ -109,9 +109,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the shared data")
     parser.add_argument("--run", type=Path, required=True, help="the --out of the trainings")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--expert", choices=EXPERTS, action="append", help="default: all")
     parser.add_argument("--masks", type=Path, help="folder to keep the masks in, to look at")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    experts = [EXPERTS[name] for name in given.expert or EXPERTS]
     scores: dict = {"dice": {}, "other_source": {}, "generated": {}}
     if given.out.exists():
         scores |= json.loads(given.out.read_text(encoding="utf-8"))
@@ -122,12 +124,13 @@ def main() -> None:
         write_json(given.out, {"mean": means_of(scores["dice"])} | scores)
 
     for case in real_cases(given.data):
-        if case.id not in scores["dice"]:
-            keep("dice", case.id, on_case(case, experts_for(case), given.run, case.id, given.masks))
+        mine = experts_for(case, experts)
+        if mine and case.id not in scores["dice"]:
+            keep("dice", case.id, on_case(case, mine, given.run, case.id, given.masks))
     for case in cases_of_other_source(given.data):
         if case.id not in scores["other_source"]:
-            keep("other_source", case.id, on_case(case, list(EXPERTS.values()), given.run, None, given.masks))
-    for expert in EXPERTS.values():
+            keep("other_source", case.id, on_case(case, experts, given.run, None, given.masks))
+    for expert in experts:
         if expert.id not in scores["generated"]:
             keep("generated", expert.id, on_generated(expert, given.run, given.data))
     print(json.dumps(means_of(scores["dice"]), indent=1))

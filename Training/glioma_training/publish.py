@@ -126,13 +126,13 @@ def publish(expert: Expert, weights: Path, models: Path, scores: dict | None = N
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--expert", choices=EXPERTS, action="append", help="default: all that are embedded")
+    parser.add_argument("--expert", choices=EXPERTS, action="append", help="default: all")
     parser.add_argument("--run", type=Path, required=True, help="the --out of the training")
     parser.add_argument("--scores", type=Path, help="what glioma_training.evaluate wrote")
     parser.add_argument("--models", type=Path, default=MODELS, help="folder of models to write to")
     given = parser.parse_args()
     scores = json.loads(given.scores.read_text(encoding="utf-8")) if given.scores else None
-    for name in given.expert or [name for name, expert in EXPERTS.items() if expert.embedded]:
+    for name in given.expert or EXPERTS:
         folder = publish(EXPERTS[name], given.run / run_name(EXPERTS[name], None), given.models, scores)
         print(f"{folder}: {sum(f.stat().st_size for f in folder.iterdir()) / 1e6:.2f} MB")
 

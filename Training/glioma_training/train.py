@@ -93,8 +93,13 @@ def run_name(expert: Expert, left_out: str | None) -> str:
 
 
 def train(expert: Expert, data: Path, out: Path, left_out: str | None, generated_cases: int = GENERATED_CASES,
-          generated_steps: int | None = None, real_steps: int | None = None) -> Path:
-    """Train and return the file of the weights. ``left_out`` is the id of a real case that is not trained on."""
+          generated_steps: int | None = None, real_steps: int | None = None, start: Path | None = None) -> Path:
+    """Train and return the file of the weights.
+
+    Args:
+        left_out: id of a real case that is not trained on.
+        start: weights that the part on generated tumors goes on from, at half the rate.
+    """
     torch.manual_seed(SEED)
     out.mkdir(parents=True, exist_ok=True)
     network = expert.network()
@@ -104,7 +109,10 @@ def train(expert: Expert, data: Path, out: Path, left_out: str | None, generated
     if not first.exists():
         steps = expert.generated_steps if generated_steps is None else generated_steps
         samples = Samples([], generated, expert, np.random.default_rng(SEED))
-        mean = fit(network, samples, steps, GENERATED_RATE, f"{expert.id}, generated")
+        if start:
+            network.load_state_dict(torch.load(start, weights_only=True))
+        rate = GENERATED_RATE / 2 if start else GENERATED_RATE
+        mean = fit(network, samples, steps, rate, f"{expert.id}, generated")
         save(first, mean.state_dict())
     if not expert.real:
         return first
@@ -118,8 +126,8 @@ def train(expert: Expert, data: Path, out: Path, left_out: str | None, generated
     name = f"{expert.id}, without {left_out}" if left_out else f"{expert.id}, all"
     samples = Samples(real, generated, expert, np.random.default_rng(SEED))
     mean = fit(network, samples, steps, expert.real_rate, name)
-    path = out / run_name(expert, left_out)
-    save(path, mean.state_dict())
+    path, learned = out / run_name(expert, left_out), torch.load(first, weights_only=True)
+    save(path, {key: value.lerp(learned[key], expert.kept) for key, value in mean.state_dict().items()})
     return path
 
 
@@ -129,9 +137,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the shared data")
     parser.add_argument("--out", type=Path, required=True, help="folder for weights and prepared arrays")
     parser.add_argument("--leave-out", metavar="CASE", help="id of a real case that is not to be trained on")
+    parser.add_argument("--start", type=Path, help="weights to go on from with generated tumors")
+    parser.add_argument("--generated-steps", type=int, help="another number of steps on generated tumors")
+    parser.add_argument("--generated-cases", type=int, default=GENERATED_CASES)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    path = train(EXPERTS[given.expert], given.data, given.out, given.leave_out)
+    path = train(EXPERTS[given.expert], given.data, given.out, given.leave_out, given.generated_cases,
+                 given.generated_steps, start=given.start)
     print(f"done: {path}, {time.process_time():.0f} CPU-s", flush=True)
 
 

@@ -30,11 +30,12 @@ from .virtual_heads import (
 
 @dataclass
 class Lesion:
-    """Masks (bool), each within the one before."""
+    """Masks (bool), each within the one before; and what the core is made of where it does not enhance."""
 
     whole: np.ndarray
     core: np.ndarray
     enhancing: np.ndarray
+    inside: str
 
 
 def virtual_case(tissues: np.ndarray, ventricles: np.ndarray, rng: np.random.Generator):
@@ -65,7 +66,8 @@ def _lesion(tissues, ventricles, rng) -> Lesion | None:
     if rng.random() < 0.85:
         core = _core(whole, (tissues != OUTSIDE) & ~ventricles, rng)
         enhancing = _enhancing(core, rng)
-    return Lesion(whole | core, core, enhancing)
+    inside = str(rng.choice(["cyst", "necrosis", "solid"], p=[0.2, 0.55, 0.25]))
+    return Lesion(whole | core, core, enhancing, inside)
 
 
 def _edema(tissues, rng):
@@ -87,7 +89,7 @@ def _core(whole, allowed, rng):
     places = np.flatnonzero(depth >= rng.uniform(0, 0.8) * depth.max())
     places = places[whole.flat[places]]
     center = np.unravel_index(int(rng.choice(places)), whole.shape)
-    wanted = max(60, np.exp(rng.uniform(np.log(0.06), np.log(0.9))) * whole.sum())
+    wanted = max(60, min(np.exp(rng.uniform(np.log(2e3), np.log(9e4))) / SPACING_MM**3, 1.2 * whole.sum()))
     field, radius = _blob(whole.shape, center, wanted, 0.2, rng)
     field += rng.uniform(0.08, 0.25) * smooth_noise(whole.shape, max(2.5, radius * rng.uniform(0.4, 1.0)), rng)
     return _largest(_highest(field, allowed, wanted))
@@ -118,9 +120,12 @@ def _in_flair(image, lesion: Lesion, rng):
         depth = ndimage.distance_transform_edt(lesion.whole)
         soft = soft * (1 - rng.uniform(0, 0.6) * np.exp(-depth / rng.uniform(2, 6)))
     image = image * (1 - soft) + edema * soft
-    # Necrosis is dark, or about as bright as the brain; solid tumor and some necrosis are as bright as the edema.
-    kind = int(np.searchsorted((0.3, 0.5), rng.random(), "right"))
-    level = (rng.uniform(0.25, 0.9), rng.uniform(0.9, 1.4), bright * rng.uniform(0.8, 1.4))[kind]
+    # Cysts are dark; solid tumor and most necrosis are as bright as the edema, other necrosis may be anything.
+    level = {
+        "cyst": rng.uniform(0.15, 0.7),
+        "necrosis": (rng.uniform(0.25, 1.4) if rng.random() < 0.4 else bright * rng.uniform(0.8, 1.5)),
+        "solid": bright * rng.uniform(0.7, 1.3),
+    }[lesion.inside]
     image = _over(image, lesion.core, level * texture, rng.uniform(0.5, 1.0))
     if rng.random() < 0.7:
         image = _over(image, lesion.enhancing, bright * rng.uniform(0.6, 1.1) * texture, 0.6)
@@ -131,7 +136,7 @@ def _in_t1c(image, lesion: Lesion, rng):
     """See ``healthy_t1c``: fluid is 0, white matter 1."""
     edema = ndimage.gaussian_filter(lesion.whole.astype(np.float32), 0.8)
     image = image * (1 - rng.uniform(0.05, 0.4) * edema)
-    level = rng.uniform(0.0, 0.6) if rng.random() < 0.75 else rng.uniform(0.5, 1.0)
+    level = rng.uniform(*{"cyst": (0.0, 0.15), "necrosis": (0.0, 0.5), "solid": (0.5, 1.0)}[lesion.inside])
     image = _over(image, lesion.core, level * (1 + 0.15 * smooth_noise(image.shape, 5, rng)), 0.6)
     shine = np.exp(rng.uniform(np.log(1.25), np.log(3.0)))
     return _over(image, lesion.enhancing, shine * (1 + rng.uniform(0, 0.15) * smooth_noise(image.shape, 4, rng)), 0.5)

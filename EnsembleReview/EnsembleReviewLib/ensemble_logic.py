@@ -46,7 +46,8 @@ class EnsembleLogic(JobLogic):
         Args:
             volumeNodes: the images (vtkMRMLScalarVolumeNode); results lie on the grid of the first. May be empty when
                 masks are given.
-            experts: ids of models; None: every glioma model, or no model where masks are given; an empty list: none.
+            experts: ids of models; None: every glioma model that works on the volumes, or no model where masks are
+                given; an empty list: none.
             maskNodes: vtkMRMLSegmentationNodes, each the opinion of one expert; its name is the node's, its structures
                 are its segments by name. They are not changed.
             fusion: "majority", "staple", "weighted" or "confidence".

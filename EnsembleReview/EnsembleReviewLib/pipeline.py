@@ -6,6 +6,7 @@ run.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -14,6 +15,7 @@ from MRISegSuiteLib.errors import BadArguments, BadInput, WrongContent
 from MRISegSuiteLib.images.canonical import same_grid
 from MRISegSuiteLib.images.channels import channel_of
 from MRISegSuiteLib.images.reading import as_single_3d, read_image_file, read_volume, require_numbers
+from MRISegSuiteLib.images.structures import structure_of
 from MRISegSuiteLib.jobs import Job, JobContext, Result
 
 from .agreement import agreement_on
@@ -40,20 +42,20 @@ def run(job: Job, context: JobContext) -> Result:
     Inputs: ``image``: the image on whose grid everything is; ``channels``: further images (list); ``masks``: files
     with the opinions of experts that have answered already (list). Without an image the first mask's grid is taken.
     Parameters: ``channel_names`` (of the image and the channels, in this order; found from the file names by default),
-    ``experts`` (ids of models; every glioma model where neither this nor masks are given), ``labels`` (name -> value
-    of label maps), ``mask_names`` (what to call the masks), ``fusion`` (majority, staple, weighted, confidence),
-    ``weights`` (expert -> weight), ``tie``, ``staple_region``, ``staple_prior`` (see fusion.methods), ``vote``
-    (regions or labels, see expert_panel), ``device``, ``settings`` (path of another agreement.json), ``without``
-    (list: "report" leaves it and its pictures out), ``jackknife_masks`` (True adds the fusions without each voice as
-    files, for volumes of single lesions), ``sam3`` (see experts.sam3) and ``medgemma`` (see
-    experts.medgemma), both off where they are not given.
+    ``experts`` (ids of models; where neither this nor masks are given, every glioma model that works on the channels),
+    ``labels`` (name -> value of label maps), ``mask_names`` (what to call the masks), ``fusion`` (majority, staple,
+    weighted, confidence), ``weights`` (expert -> weight), ``tie``, ``staple_region``, ``staple_prior`` (see
+    fusion.methods), ``vote`` (regions or labels, see expert_panel), ``device``, ``settings`` (path of another
+    agreement.json), ``without`` (list: "report" leaves it and its pictures out), ``jackknife_masks`` (True adds the
+    fusions without each voice as files, for volumes of single lesions), ``sam3`` (see experts.sam3) and ``medgemma``
+    (see experts.medgemma), both off where they are not given.
 
     Raises:
         SuiteError: of the kind that names what is wrong.
     """
     settings, limits, vote = _checked(job.parameters)
     mask_paths = _as_list(job.inputs.get("masks"))
-    experts = _experts(job.parameters, bool(mask_paths))
+    experts = _experts(job.parameters, bool(mask_paths), _channel_names(job))
     share = _WITH_MODELS if experts else _WITHOUT_MODELS
     context.progress("Reading the images", 0.01)
     case, reference = read_case(job, context, mask_paths)
@@ -89,23 +91,39 @@ def examine(panel: ExpertPanel, settings: FusionSettings, limits: AgreementSetti
     fusion = fuse(panel, settings)
     for text in fusion.notes:
         context.warn(text)
-    if len(panel.groups) < 2:
-        context.warn("There is one independent opinion only: nothing can be said about agreement.")
-    elif not any(len(panel.voices_on(structure)) > 1 for structure in panel.structures):
-        known = "; ".join(f"{o.title}: {', '.join(o.answers)}" for o in panel.opinions)
-        context.warn(f"No structure is known to two experts, so none can be compared ({known}). Give the structures "
-                     "the same names (--labels).")
+    for text in _lonely_structures(panel):
+        context.warn(text)
     agreements = [agreement_on(panel, fusion, structure, limits.tolerance_mm) for structure in panel.structures]
     spots, numbers = find_hot_spots(panel, fusion.masks, limits.hot_spots)
     return Findings(panel, fusion, agreements, [light_of(a, limits) for a in agreements], limits, spots, numbers)
 
 
+def _lonely_structures(panel: ExpertPanel) -> list[str]:
+    """What has to be said about structures that nobody can compare."""
+    if len(panel.groups) < 2:
+        return ["There is one independent opinion only: nothing can be said about agreement."]
+    lonely = [structure for structure in panel.structures if len(panel.voices_on(structure)) < 2]
+    if len(lonely) == len(panel.structures):
+        known = "; ".join(f"{o.title}: {', '.join(o.answers)}" for o in panel.opinions)
+        return [f"No structure is known to two experts, so none can be compared ({known}). Give the structures the "
+                "same names (--labels)."]
+    texts = []
+    for voice, names in itertools.groupby(lonely, lambda structure: panel.experts_on(structure)):
+        titles = " and ".join(opinion.title for opinion in panel.opinions if opinion.expert in voice)
+        texts.append(f"{_listed([structure_of(name, 0).title for name in names])}: one independent opinion only "
+                     f"({titles}). Nobody confirms it, and nothing can be said about agreement there.")
+    return texts
+
+
+def _listed(names: list[str]) -> str:
+    """One sentence part: "Tumor core and enhancing tumor"."""
+    names = [names[0], *(name[:1].lower() + name[1:] for name in names[1:])]
+    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+
+
 def read_case(job: Job, context: JobContext, mask_paths: list[str]) -> tuple[Case, str]:
     """The images, on the grid of the first; and what to call that grid in messages."""
-    paths = [*_as_list(job.inputs.get("image")), *_as_list(job.inputs.get("channels"))]
-    names = job.parameters.get("channel_names") or [channel_of(_stem(path)) or "" for path in paths]
-    if len(names) != len(paths):
-        raise BadArguments(f"{len(names)} channel names were given for {len(paths)} images.", "Name each image once.")
+    paths, names = _image_paths(job), _channel_names(job)
     if not paths:
         if not mask_paths:
             raise BadArguments("The job has neither images nor masks.", "Give one of them.")
@@ -122,6 +140,19 @@ def read_case(job: Job, context: JobContext, mask_paths: list[str]) -> tuple[Cas
             image = sitk.Resample(image, channels[0].image, sitk.Transform(), sitk.sitkLinear, 0.0)
         channels.append(Channel(name, image))
     return Case(channels[0].image, channels, job.device, context.log), paths[0]
+
+
+def _image_paths(job: Job) -> list[str]:
+    return [*_as_list(job.inputs.get("image")), *_as_list(job.inputs.get("channels"))]
+
+
+def _channel_names(job: Job) -> list[str]:
+    """What each image is, as given or as its file's name says. Raises BadArguments."""
+    paths = _image_paths(job)
+    names = job.parameters.get("channel_names") or [channel_of(_stem(path)) or "" for path in paths]
+    if len(names) != len(paths):
+        raise BadArguments(f"{len(names)} channel names were given for {len(paths)} images.", "Name each image once.")
+    return names
 
 
 def _read_image(path: str, context: JobContext) -> sitk.Image:
@@ -148,12 +179,12 @@ def _ask_all(experts, case: Case, context: JobContext, share: dict[str, float]) 
     return answers
 
 
-def _experts(given: dict, has_masks: bool) -> list:
+def _experts(given: dict, has_masks: bool, channels: list[str]) -> list:
     """Everybody who is asked. Raises BadArguments."""
     ids, sam3 = given.get("experts"), given.get("sam3")
     if ids is not None and not (isinstance(ids, list) and all(isinstance(one, str) for one in ids)):
         raise BadArguments(f"The experts are {ids!r}.", "Give a list of ids of models.")
-    experts = [] if ids is None and has_masks else models_of(ids)
+    experts = [] if ids is None and has_masks else models_of(ids, channels=channels)
     if sam3 is not None:
         experts.append(Sam3Expert.from_record(_an_object("sam3", sam3)))
     return experts

@@ -99,6 +99,23 @@ def test_an_empty_mask_counts_and_only_empty_masks_are_refused(case):
         ran(case, ("none.nii.gz", "none.nii.gz"), mask_names=["x", "y"])
 
 
+def test_what_rests_on_one_expert_is_said_to(case):
+    """Two know the whole tumor only; what the third says about its parts stays within what all of them make of it."""
+    whole = ball(3).astype(np.uint8) * 5
+    labels = sitk.GetArrayFromImage(sitk.ReadImage(str(case / "a.nii.gz")))
+    for name, array in (("f", whole), ("g", whole), ("a", labels)):
+        write_segmentation(image_of(array), TUMOR_STRUCTURES, case / f"{name}.seg.nrrd")
+    result, folder, warnings = ran(case, ("f.seg.nrrd", "g.seg.nrrd", "a.seg.nrrd"), without=[])
+    lonely = "Tumor core and enhancing tumor: one independent opinion only (a). Nobody confirms it"
+    assert sum(lonely in text for text in warnings) == 1 and lonely in (folder / "report.html").read_text()
+    assert any("voxels of tumour core lay outside of the fused whole tumour" in text for text in warnings)
+    _, masks = read_masks(folder / result.files["fusion"])
+    core = masks["necrotic_and_non_enhancing_core"] | masks["enhancing_tumor"]
+    assert (core == ball(4)).all() and "edema" not in masks  # the whole tumor grew to the core and no further
+    light = json.loads((folder / "panel.json").read_text())["lights"][1]
+    assert light["structure"] == "tumour_core" and light["color"] == "" and "too few" in light["reasons"][0]
+
+
 def test_what_cannot_be_fused_is_refused_by_name(case):
     other = sitk.Image([9, 9, 9], sitk.sitkUInt8) + 1
     sitk.WriteImage(other, str(case / "other.nii.gz"))

@@ -138,6 +138,9 @@ def test_who_does_not_know_a_structure_has_no_vote_on_it():
     assert panel.experts_on("tumour_core") == ["all"] and (fused.masks["tumour_core"] == core[panel.box]).all()
     labels, used, _ = label_map(panel, fused)
     assert {s.name for s in used} == {"edema", "non_enhancing_core", "enhancing_tumour"}
+    regions = Opinion("regions", "", {"whole_tumour": blob(radius=8), "tumour_core": core})
+    _, used, _ = label_map_of(ExpertPanel([regions], grid_of(core.shape)), "regions")
+    assert [s.name for s in used] == ["edema", "tumour_core"]  # what a whole tumor leaves around its core
     alone, used, _ = label_map_of(panel, "flair_only")
     assert [s.name for s in used] == ["whole_tumour"] and (alone > 0).sum() == blob(radius=8).sum()
 

@@ -1,1 +1,1 @@
-"""Training of the embedded glioma experts (EnsembleReview): three small networks that differ on purpose."""
+"""Training of the embedded glioma experts (EnsembleReview): four small networks that differ on purpose."""

@@ -23,8 +23,8 @@ NORMALIZATION = {"kind": "percentile", "low": 25, "high": 75, "out_low": 3.0, "o
 CHANNELS = ("FLAIR", "T1c")
 #: Structures, each within the one before.
 REGIONS = WHOLE, CORE, ENHANCING = ("whole_tumour", "tumour_core", "enhancing_tumour")
-WHOLE_TUMOUR_FOLDER, MULTICLASS_FOLDER, LABEL_MAPS_FOLDER = (
-    "glioma_whole_tumour", "glioma_multiclass", "brain_label_maps",
+WHOLE_TUMOUR_FOLDER, MULTICLASS_FOLDER, LABEL_MAPS_FOLDER, OTHER_SOURCE_FOLDER = (
+    "glioma_whole_tumour", "glioma_multiclass", "brain_label_maps", "glioma_expert_masks",
 )  # fmt: skip
 
 
@@ -82,6 +82,19 @@ def real_cases(data: Path) -> list[GliomaCase]:
     if not cases:
         raise FileNotFoundError(f"{data}: no cases in {WHOLE_TUMOUR_FOLDER} or {MULTICLASS_FOLDER}")
     return cases
+
+
+def cases_of_other_source(data: Path) -> list[GliomaCase]:
+    """Cases that nothing is trained on. Their truth is what a majority of five published algorithms says."""
+    return [
+        GliomaCase(
+            folder.name,
+            {"FLAIR": folder / "fla.nii.gz", "T1c": folder / "t1c.nii.gz"},
+            folder / "fusion_mav.nii.gz",
+            {WHOLE: (1, 2, 4), CORE: (1, 4), ENHANCING: (4,)},
+        )
+        for folder in sorted((data / OTHER_SOURCE_FOLDER).glob("*"))
+    ]
 
 
 def prepared(images: Sequence[sitk.Image], truths: Sequence[sitk.Image], spacing) -> tuple[np.ndarray, np.ndarray]:

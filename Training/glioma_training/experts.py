@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from .cases import REGIONS, WHOLE
-from .networks import DilatedNet, SliceNet, VolumeNet
+from .networks import DilatedNet, NestedNet, SliceNet, VolumeNet
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,9 @@ class Expert:
         free_axes: axes of (B, C, D, H, W) whose size the exported network leaves open.
         real: whether real cases follow the generated tumors.
         generated_steps, real_steps: length of the two parts of the training.
+        real_rate: learning rate of the second part. real_share: part of its samples that are real.
+        kept: share of the weights after the generated tumors in the final ones; the rest is of the second part.
         missed: how much more a missed voxel costs than one too many, in the cross entropy.
-        embedded: whether it comes with the suite: its figures are good enough to be looked at.
         channels, structures: by name; structures in the order of the outputs.
         slice_steps: slice distances that training imitates, in slices of the grid.
     """
@@ -42,8 +43,10 @@ class Expert:
     generated_steps: int
     real_steps: int
     slice_steps: tuple[int, ...] = (1,)
+    real_rate: float = 2e-3
+    real_share: float = 0.75
+    kept: float = 0.0
     missed: float = 1.0
-    embedded: bool = True
     channels: tuple[str, ...] = ("FLAIR",)
     structures: tuple[str, ...] = (WHOLE,)
 
@@ -57,7 +60,8 @@ EXPERTS = {
                (16, 72, 56), (0, 2), True, 250, 300, (1, 1, 1, 2)),
         Expert("glioma-generated", DilatedNet, (5.0, 5.0, 5.0), [5.0, 5.0, 5.0], ((32, 44, 32),), (32, 44, 32), (0,),
                False, 350, 0, missed=4.0),
-        Expert("glioma-regions", lambda: VolumeNet(2, 3), (3.0, 3.0, 3.0), [3.0, 3.0, 3.0], ((48, 48, 48),),
-               (52, 68, 52), (0,), True, 250, 150, embedded=False, channels=("FLAIR", "T1c"), structures=REGIONS),
+        Expert("glioma-regions", lambda: NestedNet(2, 3, (12, 24, 48, 96)), (2.0, 2.0, 2.0), [2.0, 2.0, 2.0],
+               ((56, 64, 56),), (56, 64, 56), (0,), True, 4000, 300, real_rate=5e-4, real_share=0.5,
+               kept=0.5, channels=("FLAIR", "T1c"), structures=REGIONS),
     )
 }  # fmt: skip

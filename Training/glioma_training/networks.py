@@ -75,6 +75,16 @@ class VolumeNet(nn.Module):
         return self.net.decode(self.net.encode(bounded(image)))
 
 
+class NestedNet(VolumeNet):
+    """A 3D U-Net whose structures lie each within the one before: none is more likely than what holds it."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        nested = []
+        for logit in super().forward(image).split(1, 1):
+            nested.append(torch.minimum(nested[-1], logit) if nested else logit)
+        return torch.cat(nested, 1)
+
+
 class SliceNet(nn.Module):
     """A 2D U-Net a slice that sees the slices before and after; its coarsest level mixes further slices in."""
 

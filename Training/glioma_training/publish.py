@@ -88,6 +88,13 @@ def performance(expert: Expert, scores: dict) -> list[dict]:
             data = f"BraTS 2018, {case}" if case.startswith("case_") else case
             rows.append({"data": data, "metric": "Dice", "structure": structure, "value": round(value, 4), "n": 1,
                          "note": what})  # fmt: skip
+    for case, names in scores.get("other_source", {}).items():
+        rows += [{"data": f"TCIA, {case}, never trained on; against the majority of five published algorithms",
+                  "metric": "Dice", "structure": structure, "value": round(value, 4), "n": 1}
+                 for structure, value in names.get(expert.id, {}).items()]  # fmt: skip
+    for structure, values in scores.get("generated", {}).get(expert.id, {}).items():
+        rows.append(_mean_row("generated tumors that were held out, after the training on generated ones", structure,
+                              dict(enumerate(values))))
     panel = {case: names["majority"][WHOLE] for case, names in scores["dice"].items() if "majority" in names}
     if expert.channels == ("FLAIR",):
         what = f"{len(panel)} real cases, majority of the three experts on FLAIR, each left out of their trainings"
@@ -95,7 +102,7 @@ def performance(expert: Expert, scores: dict) -> list[dict]:
     return rows
 
 
-def _mean_row(data: str, structure: str, values: dict[str, float]) -> dict:
+def _mean_row(data: str, structure: str, values: dict) -> dict:
     numbers = list(values.values())
     return {"data": data, "metric": "Dice", "structure": structure, "value": round(float(np.mean(numbers)), 4),
             "sd": round(float(np.std(numbers, ddof=1)), 4), "n": len(numbers)}  # fmt: skip
@@ -119,13 +126,13 @@ def publish(expert: Expert, weights: Path, models: Path, scores: dict | None = N
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--expert", choices=EXPERTS, action="append", help="default: all that are embedded")
+    parser.add_argument("--expert", choices=EXPERTS, action="append", help="default: all")
     parser.add_argument("--run", type=Path, required=True, help="the --out of the training")
     parser.add_argument("--scores", type=Path, help="what glioma_training.evaluate wrote")
     parser.add_argument("--models", type=Path, default=MODELS, help="folder of models to write to")
     given = parser.parse_args()
     scores = json.loads(given.scores.read_text(encoding="utf-8")) if given.scores else None
-    for name in given.expert or [name for name, expert in EXPERTS.items() if expert.embedded]:
+    for name in given.expert or EXPERTS:
         folder = publish(EXPERTS[name], given.run / run_name(EXPERTS[name], None), given.models, scores)
         print(f"{folder}: {sum(f.stat().st_size for f in folder.iterdir()) / 1e6:.2f} MB")
 

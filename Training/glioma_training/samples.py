@@ -12,7 +12,8 @@ from torch.nn import functional
 from .cases import AXES, CHANNELS, REGIONS, GliomaCase, cached, prepared
 from .experts import Expert
 from .networks import DARKEST
-from .virtual_tumors import SPACING_MM, read_tissues, virtual_case
+from .virtual_heads import SPACING_MM, read_tissues
+from .virtual_tumors import virtual_case
 
 
 def real_arrays(case: GliomaCase, expert: Expert, cache: Path):
@@ -30,19 +31,24 @@ def generated_arrays(number: int, maps: list[Path], expert: Expert, cache: Path,
     name = f"generated_{seed}_{number:03d}_{expert.id}.npz"
 
     def make():
-        images, truths = cached(cache / f"generated_{seed}_{number:03d}.npz", lambda: _generate(number, maps, seed))
+        images, truths = generated_whole(number, maps, cache, seed)
         images = [images[CHANNELS.index(channel)].astype(np.float32) for channel in expert.channels]
         truths = [(truths[REGIONS.index(name)] > 127).astype(np.uint8) for name in expert.structures]
-        return prepared([_as_image(a) for a in images], [_as_image(a) for a in truths], expert.spacing)
+        return prepared([as_image(a) for a in images], [as_image(a) for a in truths], expert.spacing)
 
     return cached(cache / name, make)
+
+
+def generated_whole(number: int, maps: list[Path], cache: Path, seed: int):
+    """Images and truth of a generated case as ``virtual_tumors`` makes them, all channels and regions."""
+    return cached(cache / f"generated_{seed}_{number:03d}.npz", lambda: _generate(number, maps, seed))
 
 
 def _generate(number, maps, seed):
     return virtual_case(*read_tissues(maps[number % len(maps)]), np.random.default_rng([seed, number]))
 
 
-def _as_image(array):
+def as_image(array):
     """An image of the generator's grid and axes."""
     image = sitk.GetImageFromArray(np.pad(array, 1))
     image.SetSpacing([SPACING_MM] * 3)
@@ -56,15 +62,14 @@ class Samples:
     Args:
         real, generated: ``(images, truth)`` arrays, (C, D, H, W) and (K, D, H, W); either may be empty.
         expert: whose windows.
-        share: part of the samples that come from real cases where there are both.
     """
 
-    def __init__(self, real, generated, expert: Expert, rng: np.random.Generator, share: float = 0.75):
-        self.real, self.generated, self.expert, self.rng, self.share = real, generated, expert, rng, share
+    def __init__(self, real, generated, expert: Expert, rng: np.random.Generator):
+        self.real, self.generated, self.expert, self.rng = real, generated, expert, rng
 
     def batch(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Images and truth, (1, C, D, H, W) and (1, K, D, H, W), float32."""
-        take_real = bool(self.real) and (not self.generated or self.rng.random() < self.share)
+        take_real = bool(self.real) and (not self.generated or self.rng.random() < self.expert.real_share)
         pool = self.real if take_real else self.generated
         image, truth = pool[int(self.rng.integers(len(pool)))]
         size = self.expert.sizes[int(self.rng.integers(len(self.expert.sizes)))]
@@ -84,11 +89,7 @@ def _window(image, truth, size, expert: Expert, rng):
     matrix = _rotation(angles) @ np.diag(np.exp(rng.normal(0, 0.08, 3) * ([0, 1, 1] if slab else [1, 1, 1])))
     if rng.random() < 0.5:
         matrix[:, 2] *= -1
-    center = (shape - 1) / 2 + rng.normal(0, 1.5, 3)
-    if slab:
-        tumor = np.flatnonzero(pair[channels].amax((1, 2)).numpy() > 0.5)
-        middle = rng.choice(tumor) if len(tumor) and rng.random() < 0.6 else rng.integers(shape[0])
-        center[0] = np.clip(middle + rng.integers(-2, 3), 0, shape[0] - 1)
+    center = _center(pair[channels:], size, slab, rng)
     # From window voxels to image voxels to grid_sample's -1..1, x first.
     to_unit = 2 / (shape - 1)
     theta = np.zeros((3, 4))
@@ -99,6 +100,27 @@ def _window(image, truth, size, expert: Expert, rng):
     pair = functional.grid_sample(pair[None], grid, align_corners=True)
     images = [_other_contrast(pair[:, index : index + 1], rng) for index in range(channels)]
     return torch.cat(images, 1), pair[:, channels:].clamp(0, 1)
+
+
+def _center(truth, size, slab: bool, rng) -> np.ndarray:
+    """Where a window lies: about the middle, but where it is smaller than the brain more often around the tumor."""
+    shape = np.array(truth.shape[1:])
+    center = (shape - 1) / 2 + rng.normal(0, 1.5, 3)
+    if slab:
+        tumor = np.flatnonzero(truth[0].amax((1, 2)).numpy() > 0.5)
+        middle = rng.choice(tumor) if len(tumor) and rng.random() < 0.6 else rng.integers(shape[0])
+        center[0] = np.clip(middle + rng.integers(-2, 3), 0, shape[0] - 1)
+        return center
+    room = (shape - size) / 2
+    if (room < 4).all():
+        return center
+    places = torch.nonzero(truth[int(rng.integers(len(truth)))] > 0.5)
+    if len(places) and rng.random() < 0.7:
+        wanted = places[int(rng.integers(len(places)))].numpy() + rng.normal(0, 0.15, 3) * size
+    else:
+        wanted = rng.uniform(0, shape)
+    room = np.maximum(room, 0) + 2
+    return (shape - 1) / 2 + np.clip(wanted - (shape - 1) / 2, -room, room)
 
 
 def _rotation(angles):

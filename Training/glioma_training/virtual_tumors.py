@@ -1,60 +1,41 @@
-"""Brains with tumors that nobody has: FLAIR- and T1c-like images made from label maps, lesions of random shape.
+"""Generated gliomas: lesions of random shape in virtual heads, with what they look like in FLAIR and T1c.
 
-No MR image is used. Contrast, field, noise and slice thickness are random (Billot et al. 2023, domain randomization);
-what is fixed is what makes an image a FLAIR: fluid is dark, a lesion is brighter than the white matter around it,
-except for its core, which may be anything; and what makes it a T1 after contrast: gray matter and lesions are darker
-than white matter, except for what enhances.
+What is fixed: edema is brighter than the white matter around it in FLAIR and darker in T1c. A core is one compact
+piece that may reach out of the edema; in FLAIR it may be anything, in T1c it is dark except for what enhances: a rim,
+most of it, patches, or nothing.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
-import SimpleITK as sitk
 from scipy import ndimage
 
-from MRISegSuiteLib.images.canonical import to_canonical
-
-from .cases import AXES
-
-#: Voxels of the generated images, mm.
-SPACING_MM = 2.0
-OUTSIDE, WHITE, CORTEX, DEEP, FLUID, BELOW = range(6)
-#: FreeSurfer's numbers: cerebral white matter, cortex, deep gray matter, fluid; cerebellum and brainstem together.
-_NUMBERS = {
-    WHITE: (2, 41, 77, 251, 252, 253, 254, 255),
-    CORTEX: (3, 42),
-    DEEP: (10, 11, 12, 13, 17, 18, 26, 28, 30, 49, 50, 51, 52, 53, 54, 58, 60, 62, 85, 136, 137, 163, 164),
-    FLUID: (4, 5, 14, 15, 24, 43, 44, 72),
-    BELOW: (7, 8, 16, 46, 47),
-}
-_VENTRICLES = (4, 43)
+from .virtual_heads import (
+    BELOW,
+    CORTEX,
+    DEEP,
+    FLUID,
+    OUTSIDE,
+    SPACING_MM,
+    WHITE,
+    acquired,
+    another_head,
+    healthy_flair,
+    healthy_t1c,
+    smooth_noise,
+)
 
 
-def read_tissues(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Tissue classes (uint8) of a label map on a grid of 2 mm, cropped to the brain; and its lateral ventricles."""
-    image = to_canonical(sitk.ReadImage(str(path)), AXES[::-1])
-    steps = [max(1, round(SPACING_MM / mm)) for mm in image.GetSpacing()[::-1]]
-    numbers = np.rint(sitk.GetArrayViewFromImage(image)[:: steps[0], :: steps[1], :: steps[2]]).astype(int)
-    tissues = np.zeros(numbers.shape, np.uint8)
-    for tissue, values in _NUMBERS.items():
-        tissues[np.isin(numbers, values)] = tissue
-    solid = (tissues != OUTSIDE) & (tissues != FLUID)
-    # Brain extraction leaves a rim of the fluid around the brain.
-    tissues[~ndimage.binary_closing(ndimage.binary_dilation(solid), iterations=4)] = OUTSIDE
-    box = ndimage.find_objects((tissues > 0).astype(np.uint8))[0]
-    box = tuple(slice(max(0, part.start - 2), part.stop + 2) for part in box)
-    return tissues[box], np.isin(numbers, _VENTRICLES)[box]
+@dataclass
+class Lesion:
+    """Masks (bool), each within the one before; and what the core is made of where it does not enhance."""
 
-
-def smooth_noise(shape, width: float, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise with structures of about ``width`` voxels, mean 0 and SD 1."""
-    coarse = rng.standard_normal([int(np.ceil(n / width)) + 3 for n in shape]).astype(np.float32)
-    fine = ndimage.zoom(coarse, [width] * 3, order=1, grid_mode=True, mode="nearest")
-    start = [int(rng.integers(0, f - n + 1)) for f, n in zip(fine.shape, shape)]
-    noise = fine[tuple(slice(s, s + n) for s, n in zip(start, shape))]
-    return (noise - noise.mean()) / (noise.std() + 1e-6)
+    whole: np.ndarray
+    core: np.ndarray
+    enhancing: np.ndarray
+    inside: str
 
 
 def virtual_case(tissues: np.ndarray, ventricles: np.ndarray, rng: np.random.Generator):
@@ -63,125 +44,127 @@ def virtual_case(tissues: np.ndarray, ventricles: np.ndarray, rng: np.random.Gen
     Returns:
         Images (2, D, H, W), float32, 0 outside of the brain; and bool (3, D, H, W): whole tumor, core, what enhances.
     """
-    tissues, ventricles = _another_head(tissues, ventricles, rng)
-    image = _healthy(tissues, ventricles, rng)
-    tumor, core = np.zeros(tissues.shape, bool), np.zeros(tissues.shape, bool)
-    for _ in range(int(rng.choice([0, 1, 2], p=[0.06, 0.8, 0.14]))):
-        one, field = _lesion(tissues, rng)
-        if one.any():
-            image, inner = _with_lesion(image, one, field, rng)
-            tumor |= one
-            core |= inner
-    flair = _acquired(image, tissues != OUTSIDE, rng)
-    t1c, enhancing = _after_contrast(tissues, tumor, core, rng)
-    return np.stack([flair, _acquired(t1c, tissues != OUTSIDE, rng)]), np.stack([tumor, core, enhancing])
+    tissues, ventricles = another_head(tissues, ventricles, rng)
+    flair, t1c = healthy_flair(tissues, ventricles, rng), healthy_t1c(tissues, ventricles, rng)
+    found = np.zeros((3, *tissues.shape), bool)
+    for _ in range(int(rng.choice([0, 1, 2], p=[0.05, 0.82, 0.13]))):
+        lesion = _lesion(tissues, ventricles, rng)
+        if lesion is not None:
+            flair = _in_flair(flair, lesion, rng)
+            t1c = _in_t1c(t1c, lesion, rng)
+            found |= [lesion.whole, lesion.core, lesion.enhancing]
+    inside = tissues != OUTSIDE
+    black = rng.uniform(0.3, 0.65)  # fluid in T1c
+    return np.stack([acquired(flair, inside, rng), acquired(black + (1 - black) * t1c, inside, rng)]), found
 
 
-def _acquired(image, inside, rng):
-    """With a field, blurred (more across slices), noisy, and the brain cut out."""
-    image = image * np.exp(rng.uniform(0, 0.15) * smooth_noise(image.shape, 30, rng))
-    blur = rng.uniform(0.2, 0.6)
-    image = ndimage.gaussian_filter(image, (max(blur, rng.uniform(0, 1.5)), blur, blur), truncate=3)
-    image = image + rng.uniform(0.01, 0.05) * rng.standard_normal(image.shape)
-    return np.where(inside, np.maximum(image, 0.02), 0).astype(np.float32)
+def _lesion(tissues, ventricles, rng) -> Lesion | None:
+    whole = _edema(tissues, rng)
+    if not whole.any():
+        return None
+    core = enhancing = np.zeros_like(whole)
+    if rng.random() < 0.85:
+        core = _core(whole, (tissues != OUTSIDE) & ~ventricles, rng)
+        enhancing = _enhancing(core, rng)
+    inside = str(rng.choice(["cyst", "necrosis", "solid"], p=[0.2, 0.55, 0.25]))
+    return Lesion(whole | core, core, enhancing, inside)
 
 
-def _after_contrast(tissues, tumor, core, rng):
-    """A T1-like image and what enhances in it: the rim of the core, or most of it, or nothing."""
-    gray = rng.uniform(0.65, 0.9)
-    levels = {OUTSIDE: 0.0, WHITE: 1.0, CORTEX: gray, DEEP: rng.uniform(gray, 0.97), FLUID: rng.uniform(0.15, 0.45),
-              BELOW: rng.uniform(0.85, 1.0)}
-    image = np.array([levels[tissue] for tissue in range(6)], np.float32)[tissues]
-    image *= 1 + rng.uniform(0.02, 0.06) * smooth_noise(image.shape, 6, rng)
-    # Vessels and meninges enhance, too.
-    vessels = (smooth_noise(image.shape, 3, rng) > rng.uniform(2.0, 2.6)) & np.isin(tissues, (CORTEX, FLUID))
-    image = np.where(vessels, rng.uniform(1.2, 2.0), image)
-    edema = ndimage.gaussian_filter(tumor.astype(np.float32), 0.8)
-    image *= 1 - rng.uniform(0.05, 0.35) * edema
-    depth = ndimage.distance_transform_edt(core)
-    rim = rng.uniform(1.0, 5.0) * (1 + 0.4 * smooth_noise(image.shape, 5, rng))
-    enhancing = core & (depth <= rim) & (smooth_noise(image.shape, 8, rng) > rng.uniform(-2.5, -0.6))
-    if rng.random() < 0.12:  # low grade
-        enhancing[:] = False
-    dead = ndimage.gaussian_filter((core & ~enhancing).astype(np.float32), 0.6)
-    image = image * (1 - dead) + rng.uniform(0.35, 0.85) * dead
-    bright = ndimage.gaussian_filter(enhancing.astype(np.float32), 0.5)
-    level = rng.uniform(1.25, 2.4) * (1 + 0.1 * smooth_noise(image.shape, 4, rng))
-    return image * (1 - bright) + level * bright, enhancing
-
-
-def _another_head(tissues, ventricles, rng):
-    """Mirrored, turned and stretched."""
-    if rng.random() < 0.5:
-        tissues, ventricles = tissues[:, :, ::-1], ventricles[:, :, ::-1]
-    turn = np.eye(3)
-    for a, b in ((0, 1), (0, 2), (1, 2)):
-        angle = np.deg2rad(rng.normal(0, 6))
-        one = np.eye(3)
-        one[a, a] = one[b, b] = np.cos(angle)
-        one[a, b], one[b, a] = -np.sin(angle), np.sin(angle)
-        turn = turn @ one
-    matrix = turn @ np.diag(np.exp(rng.normal(0, 0.06, 3)))
-    center = (np.array(tissues.shape) - 1) / 2
-    offset = center - matrix @ center
-    return (ndimage.affine_transform(tissues, matrix, offset, order=0),
-            ndimage.affine_transform(ventricles.astype(np.uint8), matrix, offset, order=0) > 0)
-
-
-def _healthy(tissues, ventricles, rng):
-    white = 1.0
-    cortex = white * rng.uniform(1.02, 1.4)
-    levels = {OUTSIDE: 0.0, WHITE: white, CORTEX: cortex, DEEP: white * rng.uniform(0.9, 1.25),
-              FLUID: rng.uniform(0.1, 0.6), BELOW: white * rng.uniform(0.85, 1.3)}
-    image = np.array([levels[tissue] for tissue in range(6)], np.float32)[tissues]
-    image *= 1 + rng.uniform(0.02, 0.10) * smooth_noise(image.shape, 6, rng)
-    # Bright, but no tumor: caps around the ventricles, stretches of cortex.
-    if rng.random() < 0.7:
-        cap = ndimage.gaussian_filter(ventricles.astype(np.float32), rng.uniform(0.8, 1.8)) * (tissues == WHITE)
-        image *= 1 + rng.uniform(0.3, 1.2) * cap * (smooth_noise(image.shape, 10, rng) > rng.normal(0, 0.7))
-    if rng.random() < 0.5:
-        patches = np.clip(smooth_noise(image.shape, 12, rng) - 1.0, 0, 1)
-        image *= 1 + rng.uniform(0.1, 0.5) * patches * np.isin(tissues, (CORTEX, DEEP, BELOW))
-    return image
-
-
-def _lesion(tissues, rng):
-    """A lesion (bool, one piece) around a random place in a hemisphere; and how deep inside each voxel lies."""
+def _edema(tissues, rng):
+    """One piece around a random place in a hemisphere."""
     places = np.flatnonzero((tissues == WHITE) | ((tissues == DEEP) & (rng.random() < 0.3)))
-    center = np.array(np.unravel_index(int(rng.choice(places)), tissues.shape))
+    center = np.unravel_index(int(rng.choice(places)), tissues.shape)
     wanted = np.exp(rng.uniform(np.log(4e3), np.log(2.2e5))) / SPACING_MM**3
-    stretch = np.exp(rng.normal(0, 0.25, 3))
-    steps = [(np.arange(n) - c) / s for n, c, s in zip(tissues.shape, center, stretch)]
-    distance = np.sqrt(steps[0][:, None, None] ** 2 + steps[1][None, :, None] ** 2 + steps[2][None, None, :] ** 2)
-    radius = (wanted * 3 / (4 * np.pi)) ** (1 / 3)
-    field = -distance / radius
+    field, radius = _blob(tissues.shape, center, wanted, 0.25, rng)
     field += rng.uniform(0.15, 0.45) * smooth_noise(tissues.shape, max(2.5, radius * rng.uniform(0.4, 0.9)), rng)
     field += rng.uniform(0.03, 0.12) * smooth_noise(tissues.shape, 3, rng)
     # Edema spreads in white matter and leaves cortex alone; a mass does not.
     field -= rng.uniform(0.0, 0.6) * (tissues == CORTEX) + rng.uniform(0.0, 0.4) * (tissues == DEEP)
-    field[(tissues == OUTSIDE) | (tissues == BELOW)] = -9
-    field[tissues == FLUID] = -9
-    level = np.sort(field, axis=None)[-int(min(wanted, np.count_nonzero(field > -9) * 0.3))]
-    inside = ndimage.binary_opening(field > level)
-    pieces, count = ndimage.label(inside)
-    if count:
-        inside = pieces == 1 + int(np.argmax(ndimage.sum_labels(inside, pieces, range(1, count + 1))))
-    return ndimage.binary_fill_holes(inside), field - level
+    return _largest(ndimage.binary_opening(_highest(field, ~np.isin(tissues, (OUTSIDE, BELOW, FLUID)), wanted)))
 
 
-def _with_lesion(image, inside, field, rng):
-    soft = ndimage.gaussian_filter(inside.astype(np.float32), rng.uniform(0.4, 1.0))
+def _core(whole, allowed, rng):
+    """One compact piece that begins somewhere in the lesion."""
+    depth = ndimage.distance_transform_edt(whole)
+    places = np.flatnonzero(depth >= rng.uniform(0, 0.8) * depth.max())
+    places = places[whole.flat[places]]
+    center = np.unravel_index(int(rng.choice(places)), whole.shape)
+    wanted = max(60, min(np.exp(rng.uniform(np.log(2e3), np.log(9e4))) / SPACING_MM**3, 1.2 * whole.sum()))
+    field, radius = _blob(whole.shape, center, wanted, 0.2, rng)
+    field += rng.uniform(0.08, 0.25) * smooth_noise(whole.shape, max(2.5, radius * rng.uniform(0.4, 1.0)), rng)
+    return _largest(_highest(field, allowed, wanted))
+
+
+def _enhancing(core, rng):
+    depth = ndimage.distance_transform_edt(core)
+    noise = smooth_noise(core.shape, rng.uniform(3, 7), rng)
+    kind = rng.choice(["rim", "solid", "patches", "none"], p=[0.6, 0.18, 0.1, 0.12])
+    begin = rng.uniform(0, 2) if rng.random() < 0.3 else 0.0  # core that does not enhance, outside of the rim
+    if kind == "rim":
+        gaps = smooth_noise(core.shape, 8, rng) < rng.uniform(-3.5, -0.8)
+        return core & (depth > begin) & (depth <= begin + rng.uniform(1.0, 4.0) * (1 + 0.35 * noise)) & ~gaps
+    if kind == "solid":
+        return core & (depth > begin) & (noise < rng.uniform(0.8, 2.5))
+    if kind == "patches":
+        return core & (noise > rng.uniform(0.3, 1.5))
+    return np.zeros_like(core)
+
+
+def _in_flair(image, lesion: Lesion, rng):
     texture = 1 + rng.uniform(0.03, 0.15) * smooth_noise(image.shape, 4, rng)
     keep = rng.uniform(0, 0.5)  # what is below shines through
-    edema = rng.uniform(1.35, 2.5) * ((1 - keep) + keep * image) * texture
+    bright = rng.uniform(1.35, 2.5)
+    edema = bright * ((1 - keep) + keep * image) * texture
+    soft = ndimage.gaussian_filter(lesion.whole.astype(np.float32), rng.uniform(0.4, 1.0))
+    if rng.random() < 0.5:  # dim outskirts
+        depth = ndimage.distance_transform_edt(lesion.whole)
+        soft = soft * (1 - rng.uniform(0, 0.6) * np.exp(-depth / rng.uniform(2, 6)))
     image = image * (1 - soft) + edema * soft
-    inner = np.zeros_like(inside)
-    if rng.random() < 0.75:
-        deep = field[inside]
-        inner = inside & (field > np.quantile(deep, rng.uniform(0.4, 0.95)))
-        core = ndimage.gaussian_filter(inner.astype(np.float32), rng.uniform(0.5, 1.0))
-        # Necrosis is dark, solid tumor about as bright as the brain, and either may be brighter than the edema.
-        kind = int(np.searchsorted((0.35, 0.7), rng.random(), "right"))
-        level = rng.uniform(*((0.25, 0.9), (0.9, 1.6), (1.6, 2.6))[kind])
-        image = image * (1 - core) + level * texture * core
-    return image, inner
+    # Cysts are dark; solid tumor and most necrosis are as bright as the edema, other necrosis may be anything.
+    level = {
+        "cyst": rng.uniform(0.15, 0.7),
+        "necrosis": (rng.uniform(0.25, 1.4) if rng.random() < 0.4 else bright * rng.uniform(0.8, 1.5)),
+        "solid": bright * rng.uniform(0.7, 1.3),
+    }[lesion.inside]
+    image = _over(image, lesion.core, level * texture, rng.uniform(0.5, 1.0))
+    if rng.random() < 0.7:
+        image = _over(image, lesion.enhancing, bright * rng.uniform(0.6, 1.1) * texture, 0.6)
+    return image
+
+
+def _in_t1c(image, lesion: Lesion, rng):
+    """See ``healthy_t1c``: fluid is 0, white matter 1."""
+    edema = ndimage.gaussian_filter(lesion.whole.astype(np.float32), 0.8)
+    image = image * (1 - rng.uniform(0.05, 0.4) * edema)
+    level = rng.uniform(*{"cyst": (0.0, 0.15), "necrosis": (0.0, 0.5), "solid": (0.5, 1.0)}[lesion.inside])
+    image = _over(image, lesion.core, level * (1 + 0.15 * smooth_noise(image.shape, 5, rng)), 0.6)
+    shine = np.exp(rng.uniform(np.log(1.25), np.log(3.0)))
+    return _over(image, lesion.enhancing, shine * (1 + rng.uniform(0, 0.15) * smooth_noise(image.shape, 4, rng)), 0.5)
+
+
+def _over(image, mask, level, blur):
+    soft = ndimage.gaussian_filter(mask.astype(np.float32), blur)
+    return image * (1 - soft) + level * soft
+
+
+def _blob(shape, center, voxels, spread, rng):
+    """Minus the distance from a center, 1 at the surface of an ellipsoid of so many voxels; and its mean radius."""
+    stretch = np.exp(rng.normal(0, spread, 3))
+    steps = [(np.arange(n) - c) / s for n, c, s in zip(shape, center, stretch)]
+    distance = np.sqrt(steps[0][:, None, None] ** 2 + steps[1][None, :, None] ** 2 + steps[2][None, None, :] ** 2)
+    radius = (voxels * 3 / (4 * np.pi)) ** (1 / 3)
+    return -distance / radius, radius
+
+
+def _highest(field, allowed, voxels):
+    """So many of the allowed voxels (at most 30 %), those with the highest values."""
+    field = np.where(allowed, field, -9)
+    return field > np.sort(field, axis=None)[-int(min(voxels, np.count_nonzero(field > -9) * 0.3)) - 1]
+
+
+def _largest(mask):
+    """The largest piece, without holes."""
+    pieces, count = ndimage.label(mask)
+    if count:
+        mask = pieces == 1 + int(np.argmax(ndimage.sum_labels(mask, pieces, range(1, count + 1))))
+    return ndimage.binary_fill_holes(mask)

@@ -50,16 +50,18 @@ class Case:
         Raises:
             Abstains: one is not there.
         """
-        found = []
-        for name in names:
-            fitting = [channel for channel in self.channels if channel.name and same_channel(channel.name, name)]
-            if not fitting and len(names) == len(self.channels) == 1 and not self.channels[0].name:
-                fitting = self.channels
-            if not fitting:
-                there = ", ".join(channel.name or "an image without a channel name" for channel in self.channels)
-                raise Abstains(f"It needs {name}; the case has {there or 'no image'}.")
-            found.append(fitting[0].image)
-        return found
+        found = places_of(names, [channel.name for channel in self.channels])
+        if None in found:
+            there = ", ".join(channel.name or "an image without a channel name" for channel in self.channels)
+            raise Abstains(f"It needs {names[found.index(None)]}; the case has {there or 'no image'}.")
+        return [self.channels[place].image for place in found]
+
+
+def places_of(wanted: Sequence[str], there: Sequence[str]) -> list[int | None]:
+    """Which of the case's channels is each of the wanted ones; None where it is not there. See ``Case.images_for``."""
+    if len(wanted) == len(there) == 1 and not there[0]:
+        return [0]
+    return [next((n for n, name in enumerate(there) if name and same_channel(name, one)), None) for one in wanted]
 
 
 class Abstains(Exception):

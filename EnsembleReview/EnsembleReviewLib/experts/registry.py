@@ -12,10 +12,15 @@ from MRISegSuiteLib.models.card import SHAPE_BACKENDS, Card
 from MRISegSuiteLib.models.registry import Registry
 
 from ..opinions import Opinion, with_regions
-from .interface import Case, Progress
+from .interface import Case, Progress, places_of
 
 #: Task of the cards whose models make up the panel when nobody chooses.
 TASK = "glioma"
+
+
+def channel_names(card: Card) -> list[str]:
+    """The channels that a model needs, in its order."""
+    return [channel["name"] for channel in card.channels]
 
 
 class ModelExpert:
@@ -29,7 +34,7 @@ class ModelExpert:
         """See :class:`interface.Expert`. Channels are found by the names that the card gives them."""
         from MRISegSuiteLib.models.inference import segment
 
-        images = case.images_for([channel["name"] for channel in self.card.channels])
+        images = case.images_for(channel_names(self.card))
         prediction = segment(images, self.card, case.device, progress, want_probabilities=True)
         answers = {
             tumor_name(name): sitk.GetArrayFromImage(prediction.probabilities[name]) for name in prediction.names
@@ -52,14 +57,22 @@ class MissingExpert:
         raise self._why
 
 
-def models_of(ids: Sequence[str] | None, registry: Registry | None = None) -> list:
-    """The experts of these ids; None for every model of the task :data:`TASK`.
+def models_of(
+    ids: Sequence[str] | None, registry: Registry | None = None, channels: Sequence[str] | None = None
+) -> list:
+    """The experts of these ids; None for those models of the task :data:`TASK` that work on the case's channels.
 
-    An id that the registry does not know, and a model that does not segment, becomes an expert that abstains.
+    An id that the registry does not know, and a model that does not segment, becomes an expert that abstains. Where
+    no model works on the channels, all are asked, so that each says what it lacks.
+
+    Args:
+        channels: names of the case's channels ("" where unknown); None where they do not matter.
     """
     registry = registry or Registry()
     if ids is None:
-        return [ModelExpert(card) for card in registry.cards(TASK) if card.backend not in SHAPE_BACKENDS]
+        cards = [card for card in registry.cards(TASK) if card.backend not in SHAPE_BACKENDS]
+        fitting = [card for card in cards if channels is None or None not in places_of(channel_names(card), channels)]
+        return [ModelExpert(card) for card in fitting or cards]
     experts = []
     for expert_id in dict.fromkeys(ids):
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -11,11 +11,11 @@ from MRISegSuiteLib.images.structures import NESTED_TUMOR_REGIONS, TUMOR_REGIONS
 from ..expert_panel import LABELS, ExpertPanel
 from .methods import Fusion
 
-#: What is left of a region without the region inside it, where that label is known.
-_REST = {"whole_tumour": "edema", "tumour_core": "non_enhancing_core"}
+#: What is left of a region without the region inside it, as BraTS defines them.
+_REST = {("whole_tumour", "tumour_core"): "edema", ("tumour_core", "enhancing_tumour"): "non_enhancing_core"}
 
 
-def paint(masks: Mapping[str, np.ndarray], support: Mapping[str, np.ndarray], known: Collection[str], vote: str):
+def paint(masks: Mapping[str, np.ndarray], support: Mapping[str, np.ndarray], vote: str):
     """One label map of masks that may overlap.
 
     Regions of a tumor are painted from the outside in, and what is left of one bears the name of its label (edema).
@@ -24,7 +24,6 @@ def paint(masks: Mapping[str, np.ndarray], support: Mapping[str, np.ndarray], kn
     Args:
         masks: structure -> bool.
         support: structure -> 0..1; a structure without one counts with its mask.
-        known: every name that was spoken of, labels that are part of a region included.
         vote: "regions" or "labels" (see expert_panel).
 
     Returns:
@@ -37,9 +36,8 @@ def paint(masks: Mapping[str, np.ndarray], support: Mapping[str, np.ndarray], kn
         # The regions are unions of the labels, which are painted themselves.
         nested, others = [], [name for name in masks if name not in TUMOR_REGIONS]
     used: list[Structure] = []
-    for position, region in enumerate(nested):
-        rest = _REST.get(region)
-        used.append(structure_of(rest if rest in known and nested[position + 1 :] else region, 0))
+    for region, inner in zip(nested, [*nested[1:], ""]):
+        used.append(structure_of(_REST.get((region, inner), region), 0))
         labels[masks[region]] = used[-1].label
     return labels, used, _paint_others(labels, others, masks, support, used)
 
@@ -67,7 +65,7 @@ def _paint_others(labels, others, masks, support, used) -> list[str]:
 
 def label_map(panel: ExpertPanel, fusion: Fusion):
     """The fusion as one label map; see :func:`paint`."""
-    return paint(fusion.masks, fusion.support, _known(panel.opinions), panel.vote)
+    return paint(fusion.masks, fusion.support, panel.vote)
 
 
 def label_map_of(panel: ExpertPanel, expert: str):
@@ -79,11 +77,7 @@ def label_map_of(panel: ExpertPanel, expert: str):
             masks[name] = panel.mask(expert, name)
             given = panel.probability(expert, name)
             support[name] = masks[name] if given is None else given
-    return paint(masks, support, _known([opinion]), panel.vote)
-
-
-def _known(opinions) -> set[str]:
-    return {name for opinion in opinions for name in opinion.answers}
+    return paint(masks, support, panel.vote)
 
 
 def undecided_voxels(panel: ExpertPanel) -> int:

@@ -67,8 +67,8 @@ def parser() -> argparse.ArgumentParser:
                                "lie on the grid of the first; may be left out with --masks")
     ensemble.add_argument("--out", metavar="DIR", required=True, help="output folder")
     ensemble.add_argument("--experts", metavar="ID,...", type=lambda text: text.split(","),
-                          help="models to ask (see: mriseg models list); every glioma model where neither this nor "
-                               "--masks is given")
+                          help="models to ask (see: mriseg models list); every glioma model that works on the images "
+                               "where neither this nor --masks is given")
     ensemble.add_argument("--masks", metavar="FILE", nargs="+", default=[],
                           help="masks, each of one expert: .seg.nrrd, label maps, or probability maps from 0 to 1")
     ensemble.add_argument("--labels", metavar="NAME=NUMBER,...", type=labels,

@@ -27,7 +27,7 @@ from .registration.preparation import Prepared, prepare
 from .response.criteria_files import DEFAULT as DEFAULT_CRITERION
 from .response.criteria_files import criterion
 from .results import write_results
-from .segmenting import Segmenter, calibrate_scan, segment_all, segmenter_of
+from .segmenting import Segmenter, brain_masks, calibrate_scan, segment_all, segmenter_of
 from .sessions import WITHIN_SESSION, settle
 from .timepoints import Channel, Timepoint, contrasts_of, days_of, label_of, read_mask, read_scan
 
@@ -35,7 +35,7 @@ ANATOMIES = ("auto", "brain", "body")
 _KNOWN = {
     "labels", "structure", "dates", "criteria", "engine", "anatomy", "links", "diameters", "calibrate",
     "test_retest_wcv", "device", "jacobian", "channel_names", "within_session",
-    "experts", "calibrate_image",
+    "experts", "calibrate_image", "brain_model",
 }  # fmt: skip
 #: Where each step ends, as a fraction of the whole job; and where known growth is put into the scan, which takes most.
 _SHARE = {"read": 0.05, "session": 0.12, "segment": 0.25, "prepare": 0.45, "register": 0.80, "calibrate": 0.81,
@@ -69,9 +69,10 @@ def run(job: Job, context: JobContext) -> Result:
     ``calibrate_image`` (True, or a number of trials: known growth is put into the baseline's own scan and
     segmented anew, two scans a trial), ``test_retest_wcv`` (within-subject coefficient of variation of a repeated
     scan and segmentation), ``jacobian`` (True adds a map of local expansion by a deformable registration, for the
-    eye), ``experts`` (ids of models, or "glioma" for every model of that task: a panel that segments each
-    timepoint, see the task ``ensemble``), ``device``. Where no masks are given, the experts or the job's model
-    segment the scans; without any they are aligned and compared without volumes.
+    eye), ``brain_model`` (id of a model that finds the brain to register in, instead of the built-in search, where no
+    ``registration_masks`` are given), ``experts`` (ids of models, or "glioma" for every model of that task: a panel
+    that segments each timepoint, see the task ``ensemble``), ``device``. Where no masks are given, the experts or the
+    job's model segment the scans; without any they are aligned and compared without volumes.
 
     Raises:
         SuiteError: of the kind that names what is wrong.
@@ -88,7 +89,8 @@ def run(job: Job, context: JobContext) -> Result:
     moved = _moved(job)
     days = days_of(paths, job.parameters.get("dates"))
     timepoints = read_timepoints(job, paths, names, mask_paths, days, context)
-    timepoints = settle_all(timepoints, brain_paths, engine, job, context)
+    brains, brain_model = _brains(timepoints, brain_paths, job, context)
+    timepoints = settle_all(timepoints, brains, engine, job, context)
     share = _shares(job)
     segmenter = segmenter_of(job, context) if not mask_paths else None
     if segmenter is not None:
@@ -100,7 +102,7 @@ def run(job: Job, context: JobContext) -> Result:
         )
     if days[0] is None:
         context.warn("The dates of the scans are not known: there are no growth rates.")
-    prepared = prepare_all(timepoints, brain_paths, job, context)
+    prepared = prepare_all(timepoints, brains, job, context)
     alignment = align(prepared, engine, _within(context, share["prepare"], share["register"]))
     for number, pair in enumerate(alignment.pairs, start=1):
         name = timepoints[number].label
@@ -119,7 +121,10 @@ def run(job: Job, context: JobContext) -> Result:
         context.warn(text)
     model, files = (segmenter.record(), segmenter.files) if segmenter is not None else (None, {})
     sources = [job.inputs.get(f"dicom_{n}") for n in range(1, len(paths) + 1)]
-    return write_results(found, calibrations, model, context, share["measure"], files, sources)
+    result = write_results(found, calibrations, model, context, share["measure"], files, sources)
+    if brain_model is not None:
+        result.parameters["brain_model"] = brain_model
+    return result
 
 
 def _shares(job: Job) -> dict[str, float]:
@@ -153,6 +158,8 @@ def _checked(job: Job) -> tuple[list[str], list[str], list[str]]:
     if unknown:
         known = ", ".join(sorted(_KNOWN))
         raise BadArguments(f"The job has an unknown parameter {unknown[0]!r}.", f"Known are {known}.")
+    if brains and job.parameters.get("brain_model"):
+        raise BadArguments("Both a brain model and registration masks were given.", "Give one of them.")
     anatomy = job.parameters.get("anatomy", "auto")
     if anatomy not in ANATOMIES:
         raise BadArguments(f"The anatomy is {anatomy!r}.", f"Choose {', '.join(ANATOMIES)}.")
@@ -272,8 +279,18 @@ def read_timepoints(
     return timepoints
 
 
+def _brains(timepoints: Sequence[Timepoint], brain_paths: Sequence[str], job: Job, context: JobContext):
+    """The brain mask of each timepoint (None: to be searched for), and the record of the model that made them."""
+    if brain_paths:
+        return [read_volume(path).image for path in brain_paths], None
+    if job.parameters.get("brain_model"):
+        return brain_masks(timepoints, job.parameters["brain_model"], job, context)
+    return [None] * len(timepoints), None
+
+
 def settle_all(
-    timepoints: Sequence[Timepoint], brain_paths: Sequence[str], engine: Engine, job: Job, context: JobContext
+    timepoints: Sequence[Timepoint], brains: Sequence[sitk.Image | None], engine: Engine, job: Job,
+    context: JobContext,
 ) -> list[Timepoint]:
     """Every timepoint with its contrasts where they belong, see :func:`sessions.settle`."""
     done = []
@@ -283,13 +300,12 @@ def settle_all(
             part = (_shares(job)["session"] - _shares(job)["read"]) * number / len(timepoints)
             context.progress(f"Looking whether the contrasts of the {one.label} lie on each other",
                              _shares(job)["read"] + part)  # fmt: skip
-        given = read_volume(brain_paths[number]).image if brain_paths else None
-        done.append(settle(one, how, engine, anatomy, given, context.warn))
+        done.append(settle(one, how, engine, anatomy, brains[number], context.warn))
     return done
 
 
 def prepare_all(
-    timepoints: Sequence[Timepoint], brain_paths: Sequence[str], job: Job, context: JobContext
+    timepoints: Sequence[Timepoint], brains: Sequence[sitk.Image | None], job: Job, context: JobContext
 ) -> list[Prepared]:
     """What the registration sees of each scan; lesions do not steer it."""
     prepared = []
@@ -297,9 +313,8 @@ def prepare_all(
         part = (_shares(job)["prepare"] - _shares(job)["segment"]) * number / len(timepoints)
         context.progress("Finding the brain" if number == 0 else f"Finding the brain of the {one.label}",
                          _shares(job)["segment"] + part)  # fmt: skip
-        given = read_volume(brain_paths[number]).image if brain_paths else None
         try:
-            made = prepare(one.image, job.parameters.get("anatomy", "auto"), given, one.mask)
+            made = prepare(one.image, job.parameters.get("anatomy", "auto"), brains[number], one.mask)
         except ValueError as exception:
             raise BadInput(
                 f"{one.path} cannot be registered: {exception}.", "Check the scan and its registration mask."

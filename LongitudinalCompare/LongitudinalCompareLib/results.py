@@ -238,7 +238,7 @@ def all_measurements(found: Comparison) -> list[Measurement]:
 
 
 _UNITS = {
-    "inverse_consistency_mm": "mm", "translation_mm": "mm", "rotation_deg": "degree",
+    "inverse_consistency_mm": "mm", "moved_mm": "mm", "translation_mm": "mm", "rotation_deg": "degree",
 }  # fmt: skip
 _METHODS = {
     "pearson": "correlation inside the overlap of the masks",
@@ -251,6 +251,7 @@ _METHODS = {
     "scale_noise": "how well that is known: disagreement of the two directions, thickness of the slices",
     "field_overlap": "smaller part of a mask that lies within the other image",
     "mask_overlap": "Jaccard index of the masks",
+    "moved_mm": "mean displacement inside of the baseline's mask",
     "mask_contained": "part of the smaller mask that lies within the other",
 }
 

@@ -14,10 +14,10 @@ from typing import Protocol
 import numpy as np
 import SimpleITK as sitk
 
-from MRISegSuiteLib.errors import BadArguments
+from MRISegSuiteLib.errors import BadArguments, BadInput
 from MRISegSuiteLib.images.writing import write_image
 from MRISegSuiteLib.jobs import Job, JobContext, run_child
-from MRISegSuiteLib.models import Registry
+from MRISegSuiteLib.models import Card, Registry
 
 from .change.calibration import Calibration, calibrate_images
 from .sessions import grid_of, scans_for
@@ -26,6 +26,8 @@ from .timepoints import Channel, Timepoint, image_on
 #: Among the experts: every model of this task.
 GLIOMA = "glioma"
 _REGION = "whole_tumour"
+#: How much of the job is done when a model looks for the brain.
+_BRAIN_SHARE = 0.05
 
 
 class Segmenter(Protocol):
@@ -104,6 +106,55 @@ def calibrate_scan(
         by.files = passing
 
 
+def brain_masks(timepoints: Sequence[Timepoint], model_id: str, job: Job, context: JobContext):
+    """What a brain extraction model of the user's (task such as ``brain``) takes for the brain of each timepoint.
+
+    Of its structures the one called "brain" counts, or all together where none is called so.
+
+    Returns:
+        A mask (uint8) on the grid of each timepoint's scan, and the model's record.
+
+    Raises:
+        SuiteError: there is no such model, a contrast that it wants is missing, or it found nothing.
+    """
+    from MRISegSuiteLib.models.inference import segment
+
+    card, masks = _card_of(model_id), []
+    for one in timepoints:
+        context.progress(f"Finding the brain of the {one.label} with {card.title}", _BRAIN_SHARE)
+        scans = _scans_of(one, card)
+        answer = segment(scans, card, job.device, lambda stage, fraction: None)
+        for text in answer.warnings:
+            context.warn(f"{one.label}: {text}")
+        values = [answer.names["brain"]] if "brain" in answer.names else list(answer.names.values())
+        mask = image_on(np.isin(sitk.GetArrayViewFromImage(answer.labels), values), scans[0])
+        if not np.any(sitk.GetArrayViewFromImage(mask)):
+            raise BadInput(f"The model {card.id} found no brain in the scan of the {one.label}.",
+                           "Leave the model out (then the built-in search is used), or give masks to register in.")
+        masks.append(mask)
+    return masks, card.to_record()
+
+
+def _card_of(model_id: str, sha256: str | None = None) -> Card:
+    cards = [card for card in Registry().cards() if card.id == model_id]
+    if not cards:
+        raise BadArguments(f"There is no model {model_id!r}.", "See: mriseg models list")
+    return Registry().choose(cards[0].task, model_id, sha256)
+
+
+def _scans_of(one: Timepoint, card: Card) -> list[sitk.Image]:
+    """What a model wants to see, in its order. Raises BadArguments where a contrast is missing."""
+    wanted = [channel["name"] for channel in card.channels]
+    scans = scans_for(one, wanted)
+    if scans is None:
+        there = ", ".join(name or "one without a name" for name in (one.name, *(c.name for c in one.channels)))
+        raise BadArguments(
+            f"The model {card.id} needs {', '.join(wanted)}; the {one.label} has {there}.",
+            "Name the contrasts (--timepoint FLAIR=a.nii.gz T1c=b.nii.gz), or choose another model.",
+        )
+    return scans
+
+
 class _Panel:
     """A job of the task ``ensemble`` for each timepoint, within this one."""
 
@@ -162,23 +213,13 @@ class _Model:
     def __init__(self, job: Job, context: JobContext):
         self._job, self._context = job, context
         self.files: dict[str, str] = {}
-        cards = [card for card in Registry().cards() if card.id == job.model["id"]]
-        if not cards:
-            raise BadArguments(f"There is no model {job.model['id']!r}.", "See: mriseg models list")
-        self._card = Registry().choose(cards[0].task, job.model["id"], job.model.get("sha256"))
+        self._card = _card_of(job.model["id"], job.model.get("sha256"))
 
     def segmented(self, one: Timepoint, name: str, title: str, begin: float, end: float, with_stages=True):
         from MRISegSuiteLib.models.inference import segment
 
         card, structure = self._card, self._job.parameters.get("structure")
-        wanted = [channel["name"] for channel in card.channels]
-        scans = scans_for(one, wanted)
-        if scans is None:
-            there = ", ".join(name or "one without a name" for name in (one.name, *(c.name for c in one.channels)))
-            raise BadArguments(
-                f"The model {card.id} needs {', '.join(wanted)}; the {one.label} has {there}.",
-                "Name the contrasts (--timepoint FLAIR=a.nii.gz T1c=b.nii.gz), or choose another model.",
-            )
+        scans = _scans_of(one, card)
 
         def progress(stage, fraction):
             text = f"{title}: {stage[:1].lower()}{stage[1:]}" if with_stages else title

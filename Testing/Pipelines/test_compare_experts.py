@@ -11,14 +11,15 @@ import SimpleITK as sitk
 
 from LongitudinalCompareLib import pipeline
 from LongitudinalCompareLib.reporting.tables import calibration_measurements, calibration_table
-from LongitudinalCompareLib.segmenting import calibrate_scan, segmenter_of
+from LongitudinalCompareLib.segmenting import brain_masks, calibrate_scan, segmenter_of
 from LongitudinalCompareLib.timepoints import Timepoint
 from MRISegSuiteLib.errors import SuiteError
 from MRISegSuiteLib.jobs import Job, JobContext
 
 pytest.importorskip("picsl_greedy", reason="picsl-greedy is not installed")
-pytest.importorskip("torch", reason="torch is not installed")
+torch = pytest.importorskip("torch", reason="torch is not installed")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "InSlicer"))
+from model_files import bands_model  # noqa: E402
 from virtual_heads import BRAIN_MM, head, pose  # noqa: E402
 
 
@@ -85,8 +86,37 @@ def test_known_growth_is_put_into_the_scan_itself_and_segmented_anew(tmp_path):
     ({"experts": ["nobody"]}, "Nobody on the panel has an answer"),
     ({"experts": ["glioma"], "calibrate_image": 1}, "2 to 50 trials"),
     ({"calibrate_image": True}, "where a model or a panel segments it"),
+    ({"brain_model": "nobody"}, "There is no model 'nobody'"),
 ])  # fmt: skip
 def test_a_panel_that_cannot_answer_is_told(tmp_path, parameters, words):
     scans = [_cut_out(tmp_path / f"{n}.nrrd", pose(n), 16.0, n)[0] for n in (1, 2)]
     with pytest.raises(SuiteError, match=words):
         pipeline.run(Job("compare", {"images": scans}, parameters), JobContext(tmp_path))
+
+
+class _Bright(torch.nn.Module):
+    """A brain extraction whose answer is known: what is not black, as the tests' brains are cut out already."""
+
+    def forward(self, image):
+        return torch.cat([1.0 - image, image - 1.0], 1)
+
+
+def test_the_users_own_model_finds_the_brain_to_register_in(tmp_path, monkeypatch):
+    monkeypatch.setenv("MRISEG_MODELS", str(tmp_path / "models"))
+    structures = [{"name": name, "channel": n, "value": n} for n, name in enumerate(("background", "brain"))]
+    bands_model(tmp_path / "models" / "stripper", _Bright(), id="stripper", task="brain",
+                output={"activation": "softmax", "structures": structures})
+    scans = [_cut_out(tmp_path / f"{n}.nrrd", pose(3 * n, n), 16.0, n)[0] for n in (1, 2)]
+    out = tmp_path / "out"
+    out.mkdir()
+    job = Job("compare", {"images": scans}, {"brain_model": "stripper", "device": "cpu"})
+    result = pipeline.run(job, JobContext(out))
+    assert result.parameters["brain_model"]["id"] == "stripper" and result.parameters["brain_model"]["sha256"]
+    numbers = {m.name: m.value for m in result.measurements if m.structure == "registration"}
+    assert numbers["mask_overlap"] > 0.95 and numbers["inverse_consistency_mm"] < 0.1
+    voxels = np.count_nonzero(sitk.GetArrayViewFromImage(sitk.ReadImage(scans[0])))
+    masks, _ = brain_masks([Timepoint(scans[0], sitk.ReadImage(scans[0]), None, None, "baseline")], "stripper", job,
+                           JobContext(out))
+    assert np.count_nonzero(sitk.GetArrayViewFromImage(masks[0])) == pytest.approx(voxels, rel=0.01)
+    with pytest.raises(SuiteError, match="Both a brain model and registration masks"):
+        pipeline.run(Job("compare", {"images": scans, "registration_masks": scans}, job.parameters), JobContext(out))

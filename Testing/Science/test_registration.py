@@ -143,6 +143,12 @@ def test_scans_on_nearly_one_grid_are_not_drawn_onto_it(engine):
     assert error < 0.08 and pair.gate.numbers["inverse_consistency_mm"] < 0.1 and pair.gate.state == GOOD
 
 
+def test_a_scan_and_its_own_copy_are_good(engine, baseline):
+    found = align_pair(baseline, baseline, engine)
+    assert found.gate.state == GOOD, found.gate.reasons
+    assert found.gate.numbers["moved_mm"] < 0.05
+
+
 def test_exchanging_the_scans_gives_the_inverse(aligned, baseline, engine):
     pair, _, later = aligned
     back = align_pair(later, baseline, engine)
@@ -206,7 +212,7 @@ def _judged(**changed):
         "found": (good, good), "identity": (Similarity(0.4, 1.02, 0.8, 0.9),) * 2,
         "shifted": [Similarity(0.7, 1.06, 0.9, 0.95)] * 6, "inconsistency_mm": 0.03, "determinant": 1.0,
         "scales": (1.0, 1.0, 1.0), "scale_noise": 0.003, "matrix": np.eye(4), "center": np.zeros(3),
-        "fields": (0.99, 0.99),
+        "moved_mm": 5.0, "fields": (0.99, 0.99),
     }  # fmt: skip
     return judge(Judged(**(values | changed)))
 
@@ -220,6 +226,8 @@ def _judged(**changed):
     ({"scales": (1.0, 1.012, 1.0), "scale_noise": 0.008}, GOOD, ""),
     ({"scales": (1.0, 1.03, 1.0), "scale_noise": 0.008}, CHECK, "known to 1.6 %"),
     ({"scales": (1.0, 1.07, 1.0), "scale_noise": 0.008}, FAILED, "scale"),
+    ({"identity": (Similarity(0.99, 1.3, 0.95, 0.97),) * 2}, FAILED, "less alike than before"),
+    ({"identity": (Similarity(0.99, 1.3, 0.95, 0.97),) * 2, "moved_mm": 0.2}, GOOD, ""),
     ({"fields": (0.99, 0.5)}, FAILED, "share too little"),
     ({"shifted": [Similarity(0.9, 1.22, 0.9, 0.95)] * 6}, FAILED, "same patient"),
     ({"found": (Similarity(0.92, 1.22, 0.77, 0.97),) * 2}, GOOD, ""),

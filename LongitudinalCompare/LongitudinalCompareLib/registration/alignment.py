@@ -149,6 +149,7 @@ def align_pair(
         scale_noise=scale_noise,
         matrix=matrix,
         center=first.center,
+        moved_mm=float(displacement_mm(matrix, np.eye(4), first.points).mean()),
         fields=_fields(first, second, matrix),
     )
     tell(1.0)

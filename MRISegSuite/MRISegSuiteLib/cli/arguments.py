@@ -130,6 +130,8 @@ def parser() -> argparse.ArgumentParser:
                          help="what the registration looks at (default: the brain where there is one)")
     compare.add_argument("--registration-masks", metavar="FILE", nargs="+", default=[],
                          help="brain or body mask of each scan, instead of the built-in search")
+    compare.add_argument("--brain-model", metavar="ID",
+                         help="find the brain to register in with this model of yours, instead of the built-in search")
     compare.add_argument("--without-calibration", action="store_true",
                          help="leave out the calibration of the masks with known growth (it takes a second)")
     compare.add_argument("--calibrate", metavar="N", nargs="?", type=int, const=5,

@@ -116,7 +116,8 @@ def compare_job(arguments) -> Job:
         inputs["masks"] = [_existing(path) for path in arguments.masks]
     if arguments.registration_masks:
         inputs["registration_masks"] = [_existing(path) for path in arguments.registration_masks]
-    given = ("labels", "structure", "dates", "criteria", "engine", "anatomy", "within_session", "experts")
+    given = ("labels", "structure", "dates", "criteria", "engine", "anatomy", "within_session", "experts",
+             "brain_model")
     parameters = {name: getattr(arguments, name) for name in given if getattr(arguments, name)}
     parameters["device"] = arguments.device
     if any(name for one in scans for name, _ in one):

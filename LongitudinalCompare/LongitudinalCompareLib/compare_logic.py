@@ -51,7 +51,8 @@ class CompareLogic(JobLogic):
                 engine: str = "", anatomy: str = "auto", modelId: str = "", device: str = "auto", links: Sequence = (),
                 jacobian: bool = False, contrasts: Sequence[Sequence[str]] = (),
                 furtherNodes: Sequence[Sequence] = (), experts: Sequence[str] = (), calibrateImage: bool = False,
-                waitForCompletion: bool = True, jobFolder=None, progress=None, environment=None):
+                brainModelId: str = "", waitForCompletion: bool = True, jobFolder=None, progress=None,
+                environment=None):
         """Align scans of one patient and say what changed.
 
         Args:
@@ -73,6 +74,7 @@ class CompareLogic(JobLogic):
             experts: ids of models, or ("glioma",) for all of that task: a panel that segments every timepoint, where
                 no masks are given. calibrateImage: put known growth into the baseline's own scan and segment it anew
                 (with a model or experts; takes a while).
+            brainModelId: model of yours that finds the brain to register in, instead of the built-in search.
             jacobian: add a map of local expansion, for the eye (needs the engine greedy).
             waitForCompletion: True returns the nodes; False returns None at once.
             jobFolder: folder that keeps the files of the run; a temporary one by default.
@@ -92,7 +94,7 @@ class CompareLogic(JobLogic):
         given = {"dates": list(dates) or _dates_of(volumeNodes), "criteria": criteria, "engine": engine,
                  "links": list(links), "anatomy": anatomy if anatomy != "auto" else "", "modelId": modelId,
                  "device": device, "jacobian": jacobian, "contrasts": contrasts if any(furtherNodes) else [],
-                 "experts": list(experts), "calibrateImage": calibrateImage}
+                 "experts": list(experts), "calibrateImage": calibrateImage, "brain_model": brainModelId}
 
         def writeJob(folder):
             return self._writeJob(folder, volumeNodes, maskNodes, furtherNodes, given, [])

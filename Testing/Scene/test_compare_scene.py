@@ -14,7 +14,7 @@ from virtual_heads import add_heads, head, pose  # noqa: E402
 
 from LongitudinalCompareLib import scene as compare_scene  # noqa: E402
 from LongitudinalCompareLib.compare_logic import CompareLogic  # noqa: E402
-from LongitudinalCompareLib.scene import views  # noqa: E402
+from LongitudinalCompareLib.scene import CompareNodes, views  # noqa: E402
 from MRISegSuiteLib.errors import BadArguments  # noqa: E402
 from MRISegSuiteLib.scene.exporting import image_of_volume  # noqa: E402
 
@@ -85,3 +85,24 @@ def test_a_mask_on_another_grid_is_refused(scene):
     odd = new_segmentation_node(scene, "odd", other, {"lesion": 1}, [SegmentLook("lesion", "Lesion", (1, 0, 0), "")])
     with pytest.raises(BadArguments, match="another grid"):
         CompareLogic().process(volumes, [masks[0], odd])
+
+
+def test_the_views_are_zoomed_to_the_baseline(headless):
+    scene = headless.scene
+    volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    slicer.util.updateVolumeFromArray(volume, np.zeros((30, 100, 80), np.int16))
+    volume.SetSpacing(1.0, 1.0, 4.0)
+    layout = slicer.vtkMRMLLayoutLogic()
+    layout.SetMRMLScene(scene)
+    views.show_layout(layout.GetLayoutNode(), ["baseline", "follow-up"])
+    logics = headless.application_logic.GetSliceLogics()
+    for node in views.slice_nodes(scene).values():
+        node.SetDimensions(300, 300, 1)
+        logic = slicer.vtkMRMLSliceLogic()
+        logic.SetMRMLApplicationLogic(headless.application_logic)
+        logics.AddItem(logic)
+        logic.SetMRMLScene(scene)
+        logic.SetSliceNode(node)
+    views.fit(scene, headless.application_logic, CompareNodes(volumes=[volume]))
+    for node in views.slice_nodes(scene).values():  # the whole axial slice, and not much more
+        assert 100.0 <= node.GetFieldOfView()[0] < 130.0

@@ -96,7 +96,7 @@ class ViewControl:
             renew_legend(slicer.mrmlScene, node)
         views.show_lines_of(slicer.mrmlScene, self._result())
         self.show()
-        views.fit(slicer.mrmlScene, self._result())
+        views.fit(slicer.mrmlScene, slicer.app.applicationLogic(), self._result())
 
     def showChart(self) -> None:
         """Show the plot: in our layout, or in one of Slicer's that has a plot (which would replace ours)."""

@@ -165,12 +165,16 @@ def jump_to(scene, nodes: CompareNodes, timepoint: int, point) -> tuple[float, f
     return world
 
 
-def fit(scene, nodes: CompareNodes) -> None:
-    """Center the views on the baseline."""
+def fit(scene, applicationLogic, nodes: CompareNodes) -> None:
+    """Zoom the views to the baseline, all alike, and center them on it."""
     if not nodes.volumes:
         return
     bounds = [0.0] * 6
     nodes.volumes[0].GetRASBounds(bounds)
     middle = [(bounds[2 * axis] + bounds[2 * axis + 1]) / 2 for axis in range(3)]
     for node in slice_nodes(scene).values():
+        logic = applicationLogic.GetSliceLogic(node)
+        if logic is not None:
+            width, height, _ = node.GetDimensions()
+            logic.FitSliceToVolume(nodes.volumes[0], width, height)
         node.JumpSliceByCentering(*middle)

@@ -119,7 +119,7 @@ def test_regions_on_a_case_of_another_source(shared_data):
     opinion = ask(ModelExpert(Registry().get(REGIONS)), Case(given[0].image, given, "cpu"), lambda *_: None)
     labels = sitk.GetArrayFromImage(to_canonical(labels, "AIR"))
     whole, core, enhancing = (opinion.mask(name) for name in ("whole_tumour", "tumour_core", "enhancing_tumour"))
-    assert not (core & ~whole).any() and not (enhancing & ~core).any()
+    assert not (core & ~whole).any() and not (enhancing & ~core).any() and (core & ~enhancing).any()
     assert dice(whole, labels > 0) > 0.75
     assert dice(core, np.isin(labels, (1, 4))) > 0.6 and dice(enhancing, labels == 4) > 0.65
 
@@ -153,6 +153,20 @@ def test_train_leave_out_publish_and_use(training, brain, tmp_path):
     from MRISegSuiteLib.models import Card
 
     assert segment(image, Card.read(tmp_path / "models" / "glioma-slices"), "cpu").names == {"whole_tumour": 1}
+
+
+def test_every_nested_output_learns_everywhere_and_lies_within_the_one_before(training):
+    torch = pytest.importorskip("torch")
+    from glioma_training.networks import NestedNet
+
+    torch.manual_seed(0)
+    network = NestedNet(2, 3, (4, 8))
+    with torch.no_grad():  # an inner one that is sure where what holds it is not
+        network.net.head.bias[:] = torch.tensor([3.0, -3.0, 6.0])
+    logits = network(3 + torch.rand(1, 2, 8, 8, 8))
+    assert torch.isfinite(logits).all() and (logits[:, 1:] <= logits[:, :-1]).all()
+    torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.zeros(1, 3, 8, 8, 8)).backward()
+    assert (network.net.head.bias.grad != 0).all()
 
 
 def test_generated_tumors_are_what_they_are_called(training):

@@ -61,7 +61,7 @@ EXPERTS = {
         Expert("glioma-generated", DilatedNet, (5.0, 5.0, 5.0), [5.0, 5.0, 5.0], ((32, 44, 32),), (32, 44, 32), (0,),
                False, 350, 0, missed=4.0),
         Expert("glioma-regions", lambda: NestedNet(2, 3, (12, 24, 48, 96)), (2.0, 2.0, 2.0), [2.0, 2.0, 2.0],
-               ((56, 64, 56),), (56, 64, 56), (0,), True, 4000, 300, real_rate=5e-4, real_share=0.5,
+               ((56, 64, 56),), (56, 64, 56), (0,), True, 4000, 150, real_rate=5e-4, real_share=0.5,
                kept=0.5, channels=("FLAIR", "T1c"), structures=REGIONS),
     )
 }  # fmt: skip

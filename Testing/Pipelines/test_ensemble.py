@@ -152,6 +152,12 @@ def test_segments_with_names_that_overlap_and_another_axis_order_are_understood(
     _, masks = read_masks(folder / result.files["fusion"])
     assert (masks["enhancing_tumor"] == ball(4)).all() and (masks["edema"] == ball(7) & ~ball(4)).all()
     assert any("one independent opinion" in text for text in warnings)
+    # beside label maps without names, whose numbers are told or taken for the labels of BraTS
+    labels_mm = labels.GetSpacing()
+    for given_labels in ({}, {"labels": {"non_enhancing_core": 1, "edema": 2, "enhancing_tumour": 4}}):
+        result, *_ = ran(case, ("a.nii.gz", "d.seg.nrrd"), experts=[], **given_labels)
+        volume = measured(result)["enhancing_tumour", "d", "volume"].value
+        assert volume == pytest.approx(np.count_nonzero(ball(4)) * np.prod(labels_mm))
 
 
 @settings(max_examples=40, deadline=None)

@@ -68,7 +68,9 @@ def opinions_of_files(
             place = as_single_3d(images[paths.index(path)], path)
             answers = {_name_of_map(labels): maps[path]}
         else:
-            place, masks = read_masks(path, naming, warn=warn)
+            # What numbers mean is asked of label maps; segments have names, unless no file is a label map.
+            named = label_maps and path not in [one for one, _ in label_maps]
+            place, masks = read_masks(path, None if named else naming, warn=warn)
             answers = {tumor_name(structure): mask for structure, mask in masks.items()}
         placed = {}
         for structure, array in answers.items():

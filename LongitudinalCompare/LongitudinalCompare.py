@@ -32,6 +32,7 @@ from LongitudinalCompareLib.panel.view_control import ViewControl, ViewWidgets
 from LongitudinalCompareLib.recipes import Done, command_recipe, python_recipe
 from LongitudinalCompareLib.response.criteria_files import DEFAULT, criteria
 from LongitudinalCompareLib.scene.views import jump_to
+from LongitudinalCompareLib.segmenting import BRAIN
 from MRISegSuiteLib.errors import SuiteError
 from MRISegSuiteLib.models.card import SHAPE_BACKENDS
 from MRISegSuiteLib.models.registry import Registry
@@ -93,7 +94,8 @@ class LongitudinalCompareParameterNode:
     timepointCount: how many scans there are; the scans themselves, their lesions and dates are references and
         parameters with numbers in their names (see LongitudinalCompareLib.panel.timepoint_rows).
     criteria: id of the response criterion. modelId: segments where there are no masks; empty: nothing does.
-    engine, anatomy: how the scans are registered. jacobian: add a map of local expansion.
+    engine, anatomy: how the scans are registered. brainModelId: model of the user's that finds the brain to register
+        in; empty: the built-in search. jacobian: add a map of local expansion.
     calibrateImage: put known growth into the baseline's own scan, where a model or experts segment.
     result: table of the shown result.
     """
@@ -103,6 +105,7 @@ class LongitudinalCompareParameterNode:
     modelId: str = ""
     engine: CompareEngine = CompareEngine.automatic
     anatomy: CompareAnatomy = CompareAnatomy.auto
+    brainModelId: str = ""
     jacobian: bool = False
     calibrateImage: bool = False
     result: vtkMRMLTableNode
@@ -172,6 +175,7 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, ParameterPanel):
         self.ui.lesionList.connect("itemSelectionChanged()", self._onLesionsChosen)
         self.ui.criteriaSelector.connect("currentIndexChanged(int)", self._onCriterion)
         self.ui.modelSelector.connect("currentIndexChanged(int)", self._onModel)
+        self.ui.brainModelSelector.connect("currentIndexChanged(int)", self._onBrainModel)
         self.ui.saveFilesButton.connect("clicked(bool)", self._onSaveFiles)
         self.ui.filesFolderEdit.connect("currentPathChanged(QString)", lambda _path: self._updateButtons())
         self.ui.copyPythonButton.connect("clicked(bool)", self._onCopyPython)
@@ -273,11 +277,24 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, ParameterPanel):
         if sum(card.task == _PANEL_TASK for card in cards) > 1:
             selector.addItem(_("Panel of all models for gliomas"), _EXPERTS + _PANEL_TASK)
         selector.setCurrentIndex(max(0, selector.findData(chosen)))
+        selector, chosen = self.ui.brainModelSelector, self._parameterNode.brainModelId
+        selector.clear()
+        selector.addItem(_("Built-in search"), "")
+        for card in cards:
+            if BRAIN in card.names:
+                selector.addItem(card.title, card.id)
+        selector.setCurrentIndex(max(0, selector.findData(chosen)))
+        for widget in (selector, self.ui.brainModelSelectorLabel):
+            widget.setVisible(selector.count > 1)
         self._updating = False
 
     def _onModel(self, index):
         if self._parameterNode is not None and not self._updating:
             self._parameterNode.modelId = self.ui.modelSelector.itemData(index) or ""
+
+    def _onBrainModel(self, index):
+        if self._parameterNode is not None and not self._updating:
+            self._parameterNode.brainModelId = self.ui.brainModelSelector.itemData(index) or ""
 
     def _onCriterion(self, index):
         if self._parameterNode is not None and not self._updating:
@@ -449,13 +466,14 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, ParameterPanel):
             masks=[node.GetName() for node in masks], maskFiles=[file_of_node(node) for node in masks], dates=dates,
             criteria="" if p.criteria == DEFAULT else p.criteria, engine=p.engine.value,
             anatomy="" if p.anatomy is CompareAnatomy.auto else p.anatomy.value, modelId=modelId,
-            jacobian=p.jacobian, experts=experts, calibrateImage=calibrate, contrasts=contrasts,
+            brainModelId=p.brainModelId, jacobian=p.jacobian, experts=experts, calibrateImage=calibrate,
+            contrasts=contrasts,
             further=[[node.GetName() for node in nodes] for nodes in further],
             furtherFiles=[[file_of_node(node) for node in nodes] for nodes in further])
         self._run.start(LogicRunner(self.logic, lambda: self.logic.process(
             volumes, masks, dates, criteria=p.criteria, engine=p.engine.value, anatomy=p.anatomy.value,
             modelId=modelId, jacobian=jacobian, contrasts=contrasts, furtherNodes=further, experts=experts,
-            calibrateImage=calibrate, waitForCompletion=False)))
+            calibrateImage=calibrate, brainModelId=p.brainModelId, waitForCompletion=False)))
 
     def _onMeasureAgain(self, checked=False):
         table, nodes = self._result.table, self._result
@@ -467,7 +485,8 @@ class LongitudinalCompareWidget(ScriptedLoadableModuleWidget, ParameterPanel):
             volumeFiles=[file_of_node(node) for node in nodes.volumes],
             masks=[node.GetName() for node in nodes.masks], maskFiles=[file_of_node(node) for node in nodes.masks],
             dates=given.get("dates", []), criteria=given.get("criteria", ""), engine=given.get("engine", ""),
-            anatomy=given.get("anatomy", ""), jacobian=given.get("jacobian", False), again=table.GetName(),
+            anatomy=given.get("anatomy", ""), brainModelId=given.get("brain_model", ""),
+            jacobian=given.get("jacobian", False), again=table.GetName(),
             contrasts=given.get("contrasts", []), further=[[one.GetName() for one in row] for row in further],
             furtherFiles=[[file_of_node(one) for one in row] for row in further])
         self._edited = False  # edits from here on are not in the numbers that this run will give

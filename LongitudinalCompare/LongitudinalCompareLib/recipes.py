@@ -13,8 +13,9 @@ class Done:
 
     Attributes:
         volumes, masks: names of the nodes. volumeFiles, maskFiles: the files that hold the same, None where none does.
-        dates, criteria, engine, anatomy, modelId, jacobian, experts, calibrateImage, contrasts: as arguments of the
-            logic; empty for the defaults. further, furtherFiles: names and files of the further contrasts.
+        dates, criteria, engine, anatomy, modelId, brainModelId, jacobian, experts, calibrateImage, contrasts: as
+            arguments of the logic; empty for the defaults. further, furtherFiles: names and files of the further
+            contrasts.
         again: name of the table where an edited result was measured again.
     """
 
@@ -27,6 +28,7 @@ class Done:
     engine: str = ""
     anatomy: str = ""
     modelId: str = ""
+    brainModelId: str = ""
     jacobian: bool = False
     experts: Sequence[str] = ()
     calibrateImage: bool = False
@@ -50,7 +52,8 @@ def python_recipe(done: Done) -> str:
         arguments.append("masks")
     if done.dates:
         arguments.append(f"dates={list(done.dates)!r}")
-    for name in ("criteria", "engine", "anatomy", "modelId", "jacobian", "experts", "calibrateImage", "contrasts"):
+    for name in ("criteria", "engine", "anatomy", "modelId", "brainModelId", "jacobian", "experts", "calibrateImage",
+                 "contrasts"):  # fmt: skip
         if getattr(done, name):
             arguments.append(f"{name}={getattr(done, name)!r}")
     if done.further:
@@ -84,6 +87,8 @@ def command_recipe(done: Done, command: str) -> str:
             words += [f"--{option}", getattr(done, option)]
     if done.modelId:
         words += ["--model", done.modelId]
+    if done.brainModelId:
+        words += ["--brain-model", done.brainModelId]
     if done.experts:
         words += ["--experts", ",".join(done.experts)]
     if done.calibrateImage:

@@ -26,6 +26,8 @@ from .timepoints import Channel, Timepoint, image_on
 #: Among the experts: every model of this task.
 GLIOMA = "glioma"
 _REGION = "whole_tumour"
+#: What a structure of a brain extraction model is called.
+BRAIN = "brain"
 #: How much of the job is done when a model looks for the brain.
 _BRAIN_SHARE = 0.05
 
@@ -126,7 +128,7 @@ def brain_masks(timepoints: Sequence[Timepoint], model_id: str, job: Job, contex
         answer = segment(scans, card, job.device, lambda stage, fraction: None)
         for text in answer.warnings:
             context.warn(f"{one.label}: {text}")
-        values = [answer.names["brain"]] if "brain" in answer.names else list(answer.names.values())
+        values = [answer.names[BRAIN]] if BRAIN in answer.names else list(answer.names.values())
         mask = image_on(np.isin(sitk.GetArrayViewFromImage(answer.labels), values), scans[0])
         if not np.any(sitk.GetArrayViewFromImage(mask)):
             raise BadInput(f"The model {card.id} found no brain in the scan of the {one.label}.",

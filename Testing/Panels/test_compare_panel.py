@@ -5,7 +5,9 @@ patient, where the scans are at hand.
 """
 
 import importlib.util
+import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +19,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 from virtual_heads import add_heads
 
+from MRISegSuiteLib.models.registry import Registry, user_folder
 from MRISegSuiteLib.panel.run_state import RunState
 
 pytest.importorskip("picsl_greedy", reason="picsl-greedy is not installed")
@@ -68,6 +71,31 @@ def test_the_reason_why_apply_is_disabled_is_always_visible(application, loaded,
         collapsible.collapsed = False
     picture(panel, "compare-unfolded")
     assert panel.parent.minimumSizeHint().width() <= 400
+
+
+def test_a_model_of_the_users_finds_the_brain(application, loaded, wait_for, picture):
+    panel, volumes, masks = loaded
+    ui = panel.ui
+    assert not ui.brainModelSelector.visible, "nothing to choose while there is no such model"
+    embedded = Registry().get("glioma-generated").folder
+    folder = user_folder() / "stripper"
+    shutil.copytree(embedded, folder)
+    card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    card |= {"id": "stripper", "title": "Brain extraction", "task": "brain"}
+    card["output"]["structures"][0]["name"] = "brain"
+    (folder / "model.json").write_text(json.dumps(card), encoding="utf-8")
+    panel._fillModels()
+    ui.settingsCollapsibleButton.collapsed = False
+    assert ui.brainModelSelector.visible and ui.brainModelSelector.count == 2
+    picture(panel, "compare-brain-model")
+    ui.brainModelSelector.setCurrentIndex(ui.brainModelSelector.findData("stripper"))
+    _choose(panel, volumes, masks)
+    ui.applyButton.click()
+    wait_for(lambda: panel.logic.jobFolder is not None and (panel.logic.jobFolder / "job.json").exists(), 30)
+    job = json.loads((panel.logic.jobFolder / "job.json").read_text(encoding="utf-8"))
+    assert job["parameters"]["brain_model"] == "stripper"
+    ui.applyButton.click()  # cancel
+    wait_for(lambda: not panel._run.isRunning, 30)
 
 
 def test_any_number_of_timepoints_sorted_removed_and_remembered(application, compare, picture):

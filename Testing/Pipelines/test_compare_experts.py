@@ -116,7 +116,7 @@ def test_the_users_own_model_finds_the_brain_to_register_in(tmp_path, monkeypatc
     assert numbers["mask_overlap"] > 0.95 and numbers["inverse_consistency_mm"] < 0.1
     voxels = np.count_nonzero(sitk.GetArrayViewFromImage(sitk.ReadImage(scans[0])))
     masks, _ = brain_masks([Timepoint(scans[0], sitk.ReadImage(scans[0]), None, None, "baseline")], "stripper", job,
-                           JobContext(out))
+                           JobContext(out), 0.0)
     assert np.count_nonzero(sitk.GetArrayViewFromImage(masks[0])) == pytest.approx(voxels, rel=0.01)
     with pytest.raises(SuiteError, match="Both a brain model and registration masks"):
         pipeline.run(Job("compare", {"images": scans, "registration_masks": scans}, job.parameters), JobContext(out))

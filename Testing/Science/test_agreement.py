@@ -14,7 +14,6 @@ from EnsembleReviewLib.agreement import (
     coefficient_of_variation,
     fleiss_kappa_in_union,
     jackknife_masks,
-    jackknife_standard_error,
 )
 from EnsembleReviewLib.expert_panel import ExpertPanel
 from EnsembleReviewLib.fusion import FusionSettings, fuse
@@ -22,6 +21,7 @@ from EnsembleReviewLib.hot_spots import APART, BORDER, HotSpot, Limits, find_hot
 from EnsembleReviewLib.traffic_light import GREEN, RED, YELLOW, AgreementSettings, light_of, worst
 from EnsembleReviewLib.votes import VotePatterns
 from MRISegSuiteLib.errors import BadInput
+from MRISegSuiteLib.measures import jackknife
 from MRISegSuiteLib.measures.overlap import dice
 
 
@@ -29,8 +29,8 @@ def test_the_jackknife_of_a_mean_is_its_standard_error():
     """Efron and Tibshirani 1993: for the mean the jackknife gives s / sqrt(n) exactly."""
     values = np.array([94, 197, 16, 38, 99, 141, 23.0])  # their mouse data, treatment group: mean 86.86, SE 25.24
     left_out = [np.delete(values, i).mean() for i in range(len(values))]
-    assert jackknife_standard_error(left_out) == pytest.approx(values.std(ddof=1) / math.sqrt(7))
-    assert jackknife_standard_error(left_out) == pytest.approx(25.24, abs=0.005)
+    assert jackknife.standard_error(left_out) == pytest.approx(values.std(ddof=1) / math.sqrt(7))
+    assert jackknife.standard_error(left_out) == pytest.approx(25.24, abs=0.005)
 
 
 def test_the_interval_re_fuses_without_each_expert():

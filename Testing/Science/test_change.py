@@ -19,7 +19,7 @@ from LongitudinalCompareLib.change.growth import days_between, growth_between
 from LongitudinalCompareLib.change.lesions import find_lesions
 from LongitudinalCompareLib.change.masks import native_volume_mm3
 from LongitudinalCompareLib.change.matching import LinkOverride
-from LongitudinalCompareLib.change.panel import PanelVolumes, jackknife_half_width, panel_log_sd, panel_volumes
+from LongitudinalCompareLib.change.panel import PanelVolumes, panel_log_sd, panel_volumes
 from LongitudinalCompareLib.change.partial_volume import partial_volume_variance
 from LongitudinalCompareLib.change.timeline import lesion_tracks
 from LongitudinalCompareLib.change.uncertainty import (
@@ -28,6 +28,7 @@ from LongitudinalCompareLib.change.uncertainty import (
     log_interval,
 )
 from MRISegSuiteLib.errors import BadArguments, BadInput
+from MRISegSuiteLib.measures import jackknife
 
 NOTHING_ELSE = UncertaintySettings(test_retest_wcv=0.0)
 STILL = Alignment(sitk.Transform(3, sitk.sitkIdentity), sitk.Transform(3, sitk.sitkIdentity))
@@ -204,7 +205,7 @@ def test_a_panel_tells_the_volume_of_each_lesion_without_each_voice():
                                                           *(p.volume_mm3 for p in parts)])  # fmt: skip
     assert panel_log_sd((panel, (2,)), (None, ()))[0] == 0
     volumes = panel.without_each((1,))
-    half = jackknife_half_width(np.log(volumes))
+    half = jackknife.half_width(np.log(volumes))
     assert half == pytest.approx(4.3027 * math.sqrt(2 / 3 * ((np.log(volumes) - np.log(volumes).mean()) ** 2).sum()),
                                  rel=1e-4)  # fmt: skip
     sd, source = panel_log_sd((panel, (1,)), (None, ()))

@@ -62,7 +62,9 @@ class _Sam3:
             from .sam3_clicks import Sam3Clicks
 
             self._key = self._clicks = None  # two of them may not fit into the memory
-            os.environ["OMP_NUM_THREADS"] = os.environ.get(THREADS_VARIABLE, "")  # 1 is for the random walker
+            os.environ.pop("OMP_NUM_THREADS", None)  # 1 is for the random walker
+            if os.environ.get(THREADS_VARIABLE):
+                os.environ["OMP_NUM_THREADS"] = os.environ[THREADS_VARIABLE]
             self._clicks = Sam3Clicks(checkpoint, device)
             self._key = (checkpoint, device)
         return self._clicks

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import SimpleITK as sitk
-from scipy import ndimage, stats
+from scipy import ndimage
+
+from MRISegSuiteLib.measures import jackknife
 
 from .lesions import TimepointLesions
 from .uncertainty import Z95
@@ -36,14 +38,6 @@ class PanelVolumes:
         return self.left_out_mm3[list(labels)].sum(axis=0)
 
 
-def jackknife_half_width(estimates: np.ndarray) -> float:
-    """Half-width of the 95 % interval from the estimates without each voice: t quantile times the jackknife's standard
-    error (Efron and Tibshirani 1993, 11.5)."""
-    n = len(estimates)
-    error = math.sqrt((n - 1) / n * float(((estimates - estimates.mean()) ** 2).sum()))
-    return float(stats.t.ppf(0.975, n - 1)) * error
-
-
 def panel_log_sd(
     baseline: tuple[PanelVolumes | None, Sequence[int]], followup: tuple[PanelVolumes | None, Sequence[int]]
 ) -> tuple[float, str] | None:
@@ -62,9 +56,9 @@ def panel_log_sd(
     if not given or any((volumes <= 0).any() for _, volumes in given):
         return None
     if len(given) == 2 and given[0][0].voices == given[1][0].voices:
-        half = jackknife_half_width(np.log(given[1][1] / given[0][1]))
+        half = jackknife.half_width(np.log(given[1][1] / given[0][1]))
         return half / Z95, f"jackknife of a panel of {len(given[0][0].voices)}, each left out of both timepoints"
-    halves = [jackknife_half_width(np.log(volumes)) for _, volumes in given]
+    halves = [jackknife.half_width(np.log(volumes)) for _, volumes in given]
     return math.hypot(*halves) / Z95, f"jackknife of a panel, {len(given)} of 2 timepoints"
 
 

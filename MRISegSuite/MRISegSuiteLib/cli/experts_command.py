@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import sys
-import time
 
 from ..environment import LargeModelsEnvironment
-from .jobs_commands import POLL_EVERY_S, end_requests
-from .progress_lines import ProgressLines
+from .jobs_commands import follow
 from .worker_python import WorkerPython
 
 
@@ -28,16 +26,7 @@ def experts(arguments, worker: WorkerPython) -> int:
 
 def _install(environment: LargeModelsEnvironment, wheels: str | None) -> int:
     print(f"Installing into {environment.folder}: about {environment.megabytes_to_install()} MB", file=sys.stderr)
-    lines = ProgressLines()
-    with end_requests() as asked:
-        process = environment.start_install(wheels)
-        while (state := process.poll()).status == "running":
-            if asked.is_set():
-                state = process.cancel()
-                break
-            lines.show(state)
-            time.sleep(POLL_EVERY_S)
-    lines.end()
+    state = follow(lambda: environment.start_install(wheels))
     if state.error is not None:
         raise state.error
     print(environment.status().text)

@@ -7,13 +7,14 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..environment import variables_for
 from ..errors import BadArguments, BadInput
 from ..images.channels import channel_of
-from ..jobs import Job, JobProcess, Result
+from ..jobs import Job, JobProcess, JobState, Result
 from ..jobs.description import FILE_NAME as JOB_FILE
 from ..jobs.folder import LOG_FILE
 from ..models import Registry
@@ -187,16 +188,12 @@ def run_job(job: Job, folder: Path, worker: WorkerPython) -> int:
     begin = time.monotonic()
     process = JobProcess.for_job(job, folder, python=worker.executable,
                                  environment=variables_for(job, worker.environment))
-    lines = ProgressLines()
-    with end_requests() as asked:
+
+    def start() -> JobProcess:
         process.start()
-        while (state := process.poll()).status == "running":
-            if asked.is_set():
-                state = process.cancel()
-                break
-            lines.show(state)
-            time.sleep(POLL_EVERY_S)
-    lines.end()
+        return process
+
+    state = follow(start)
     if state.error is not None:
         print(f"mriseg: {state.message} (Details: {folder / LOG_FILE})", file=sys.stderr, flush=True)
         return state.error.exit_code
@@ -204,6 +201,21 @@ def run_job(job: Job, folder: Path, worker: WorkerPython) -> int:
     note = add_scene(folder, result.task, worker)
     _tell(Result.read(folder), folder, time.monotonic() - begin, note)
     return 0
+
+
+def follow(start: Callable[[], JobProcess]) -> JobState:
+    """Call ``start`` and show the progress of the process it returns on stderr until that ends; Ctrl+C cancels it."""
+    lines = ProgressLines()
+    with end_requests() as asked:
+        process = start()
+        while (state := process.poll()).status == "running":
+            if asked.is_set():
+                state = process.cancel()
+                break
+            lines.show(state)
+            time.sleep(POLL_EVERY_S)
+    lines.end()
+    return state
 
 
 def _tell(result: Result, folder: Path, seconds: float, note: str) -> None:

@@ -78,7 +78,6 @@ class TimepointFrame:
             self.further.append(line)
         while len(self.further) > len(row.further):
             line = self.further.pop()
-            self._furtherLayout.removeWidget(line.widget)
             line.widget.hide()
             line.widget.deleteLater()
         self.scan.show(row.name, row.volume, bool(row.further), title)
@@ -99,7 +98,6 @@ class TimepointFrame:
 
     def _onRemoveLine(self, line: ScanLine) -> None:
         self.further.remove(line)
-        self._furtherLayout.removeWidget(line.widget)
         line.widget.hide()
         line.widget.deleteLater()
         self._changed()

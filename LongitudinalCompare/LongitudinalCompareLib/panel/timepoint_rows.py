@@ -131,7 +131,6 @@ class TimepointRows:
             self.frames.append(frame)
         while len(self.frames) > len(rows):
             frame = self.frames.pop()
-            self._layout.removeWidget(frame.widget)
             frame.widget.hide()
             frame.widget.deleteLater()  # later: its button may be what was clicked
         for n, (frame, row) in enumerate(zip(self.frames, rows, strict=True)):
